@@ -1,0 +1,85 @@
+# The front door. CI knows no other. `make` prints help.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+BIN := .venv/bin
+RUN := $(BIN)/python
+INSTALLED := .venv/.installed
+NODES ?= 3
+
+help: ## This list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.tools/bin/uv:
+	@echo "fetching uv (no uv on PATH) ..."
+	@python3 -m venv .tools && .tools/bin/pip install -q --disable-pip-version-check 'uv>=0.5'
+
+$(INSTALLED): requirements-dev.lock pyproject.toml | $(filter .tools/bin/uv,$(UV))
+	@echo "installing kubesteer and its tools into .venv (about 20 s with an empty cache) ..."
+	@[ -x $(BIN)/python ] || $(UV) venv -q --python '>=3.11' .venv
+	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@$(UV) pip install -q --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+install: $(INSTALLED) ## Everything kubesteer needs, into .venv
+
+run: $(INSTALLED) ## Start the extender on loopback with an example cluster
+	@$(RUN) -m extender --config examples/kubesteer.yaml
+
+try: $(INSTALLED) ## Ask where a few pods would go, and why
+	@$(RUN) -m tests.try_example
+
+test: $(INSTALLED) ## All tests that need no Go, with a real etcd (under 5 minutes)
+	@$(RUN) -m pytest
+
+lint: $(INSTALLED) ## Style, and file sizes
+	@$(BIN)/ruff check --output-format concise .
+	@$(BIN)/ruff format --check -q .
+	@$(RUN) -m tests.file_sizes
+
+types: $(INSTALLED) ## mypy --strict
+	@$(BIN)/mypy
+
+arrows: $(INSTALLED) ## Imports go one way
+	@$(BIN)/lint-imports --no-timing 2>&1 | tail -n 12
+
+check: lint types arrows test ## Everything a commit must pass
+
+cluster-binaries: $(INSTALLED) ## Build the real control plane (about 8 minutes the first time)
+	@$(RUN) -m tests.e2e.cluster build
+
+e2e: cluster-binaries ## Against the real kube-scheduler, API server and etcd
+	@$(RUN) -m pytest tests/e2e --override-ini addopts= -q -ra -p no:schemathesis --timeout 600
+
+cluster: cluster-binaries ## Start the real control plane and leave it running (NODES=3)
+	@$(RUN) -m tests.e2e.cluster up --nodes $(NODES)
+
+cluster-down: $(INSTALLED) ## Stop it
+	@$(RUN) -m tests.e2e.cluster down
+
+bench: cluster-binaries ## Measure speed side by side; writes docs/benchmarks.md (about 15 minutes)
+	@$(RUN) -m tests.bench
+
+bench-short: cluster-binaries ## The same, short, writing nothing
+	@$(RUN) -m tests.bench --short
+
+fuzz: $(INSTALLED) ## 1,000,000 random, mutated and adversarial requests (FUZZ=n for another number)
+	@$(RUN) -m tests.fuzz --requests $(or $(FUZZ),1000000)
+
+docs: $(INSTALLED) ## Write what is generated: docs/settings.md
+	@$(RUN) -m extender settings > docs/settings.md
+
+lock: $(INSTALLED) ## Resolve the newest versions and write the hashed requirements files
+	@$(UV) lock -q --upgrade
+	@$(UV) export -q --no-header --no-annotate --no-emit-project --no-dev > requirements.lock
+	@$(UV) export -q --no-header --no-annotate --no-emit-project --all-extras > requirements-dev.lock
+
+hooks: $(INSTALLED) ## Run `make lint types arrows` before each commit
+	@$(BIN)/prek install
+
+clean: ## Remove what was installed and built here
+	rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help install run try test lint types arrows check cluster-binaries e2e cluster cluster-down bench bench-short fuzz docs lock hooks clean
