@@ -1,0 +1,203 @@
+"""API objects as they are decoded: only the fields that placement reads, so that decoding stays cheap.
+
+No rule lives here; kubesteer.model reads these through its Protocols.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+
+class _Part(msgspec.Struct, rename="camel", gc=False):
+    """A part of an API object; unknown fields are passed over."""
+
+
+Amounts = dict[str, str | int | float]
+
+
+class Resources(_Part):
+    """Requests and limits."""
+
+    requests: Amounts | None = None
+    limits: Amounts | None = None
+
+
+class Container(_Part):
+    """A container or init container."""
+
+    name: str = ""
+    resources: Resources | None = None
+    restart_policy: str | None = None
+
+
+class ContainerStatus(_Part):
+    """The resources that a container runs with."""
+
+    name: str = ""
+    allocated_resources: Amounts | None = None
+    resources: Resources | None = None
+
+
+class Condition(_Part):
+    """A condition of a pod or node."""
+
+    type: str = ""
+    status: str = ""
+    reason: str | None = None
+
+
+class Toleration(_Part):
+    """A toleration of a pod."""
+
+    key: str | None = None
+    operator: str | None = None
+    effect: str | None = None
+
+
+class OwnerReference(_Part):
+    """Who made an object."""
+
+    name: str = ""
+    kind: str = ""
+    controller: bool | None = None
+
+
+class Metadata(_Part):
+    """Names, labels, annotations, owners."""
+
+    name: str = ""
+    namespace: str | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[OwnerReference] | None = None
+
+
+class PodSpec(_Part):
+    """What a pod asks for."""
+
+    containers: list[Container] | None = None
+    init_containers: list[Container] | None = None
+    overhead: Amounts | None = None
+    resources: Resources | None = None
+    node_name: str | None = None
+    tolerations: list[Toleration] | None = None
+
+
+class PodStatus(_Part):
+    """How a pod does."""
+
+    phase: str | None = None
+    conditions: list[Condition] | None = None
+    container_statuses: list[ContainerStatus] | None = None
+    init_container_statuses: list[ContainerStatus] | None = None
+    allocated_resources: Amounts | None = None
+    resources: Resources | None = None
+
+
+class Pod(_Part):
+    """A pod."""
+
+    metadata: Metadata
+    spec: PodSpec
+    status: PodStatus | None = None
+
+
+class NodeStatus(_Part):
+    """What a node has."""
+
+    allocatable: Amounts | None = None
+    conditions: list[Condition] | None = None
+
+
+class Node(_Part):
+    """A node."""
+
+    metadata: Metadata
+    status: NodeStatus | None = None
+
+
+class ListMeta(_Part):
+    """Where a list ends and where its next page begins."""
+
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class PodList(_Part):
+    """One page of pods."""
+
+    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
+    items: list[Pod] | None = None
+
+
+class NodeList(_Part):
+    """One page of nodes."""
+
+    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
+    items: list[Node] | None = None
+
+
+class WatchEvent(_Part):
+    """One line of a watch; the object is decoded by its type."""
+
+    type: str
+    object: msgspec.Raw
+
+
+class Status(_Part):
+    """The API's answer when something is wrong."""
+
+    code: int = 0
+    reason: str | None = None
+    message: str | None = None
+    details: Any = None
+
+
+class Named(_Part):
+    """Any object, for its name and version alone."""
+
+    metadata: Metadata = msgspec.field(default_factory=Metadata)
+
+
+class RawList(_Part):
+    """One page whose objects are decoded one by one."""
+
+    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
+    items: list[msgspec.Raw] | None = None
+
+
+ObjectT = TypeVar("ObjectT", Pod, Node)
+
+
+class Added(_Part, Generic[ObjectT], tag_field="type", tag="ADDED"):
+    """A watch saw a new object."""
+
+    object: ObjectT
+
+
+class Modified(_Part, Generic[ObjectT], tag_field="type", tag="MODIFIED"):
+    """A watch saw a change."""
+
+    object: ObjectT
+
+
+class Deleted(_Part, tag_field="type", tag="DELETED"):
+    """A watch saw the end of an object, or that it no longer matches the selector."""
+
+    object: Named
+
+
+class Bookmark(_Part, tag_field="type", tag="BOOKMARK"):
+    """Everything up to this version has been sent."""
+
+    object: Named
+
+
+class Failure(_Part, tag_field="type", tag="ERROR"):
+    """The watch cannot go on."""
+
+    object: Status

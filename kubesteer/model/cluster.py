@@ -1,0 +1,151 @@
+"""Nodes and pods as the few numbers that count. Reads API objects through model.objects; no I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from kubesteer.model import objects
+from kubesteer.model.errors import InvalidQuantity
+from kubesteer.model.network import NetworkResource
+from kubesteer.model.quantity import shown
+from kubesteer.model.requests import PodRequests, amount, pod_requests
+
+NO_CAPACITY = -1
+"""Capacity of a direction that a node does not publish; 0 is a node that has none to give."""
+
+MEASURED_ANNOTATION = "kubesteer.io/measured-traffic"
+_TERMINAL = frozenset({"Succeeded", "Failed"})
+_NOT_READY_TAINTS = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
+_TYPE_LABELS = ("podtype", "app.kubernetes.io/name", "app", "name")
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredTraffic:
+    """Traffic seen on a node, bit/s by direction (in the order of the network resources), and when (unix seconds)."""
+
+    rate_bps: tuple[float, ...]
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSummary:
+    """One node: allocatable millicores, bytes and bit/s by direction (NO_CAPACITY where it publishes none).
+
+    fault says what on the node object cannot be used; such a node takes no pod until that is mended.
+    """
+
+    name: str
+    cpu_m: int = 0
+    memory_b: int = 0
+    network_bps: tuple[int, ...] = ()
+    ready: bool = True
+    fault: str | None = None
+    measured: MeasuredTraffic | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodSummary:
+    """One pod: identity, where it is, what it asks for.
+
+    uid: the API's, or namespace/name where the object has none. node is empty while the pod is pending.
+    """
+
+    uid: str
+    namespace: str
+    name: str
+    pod_type: str
+    requests: PodRequests
+    node: str = ""
+    terminal: bool = False
+    tolerates_not_ready: bool = False
+
+
+def summarise_pod(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodSummary:
+    """The numbers of one pod. Raises InvalidQuantity that names field, value and rule."""
+    metadata, spec, status = pod.metadata, pod.spec, pod.status
+    namespace = metadata.namespace or "default"
+    return PodSummary(
+        uid=metadata.uid or f"{namespace}/{metadata.name}",
+        namespace=namespace,
+        name=metadata.name,
+        pod_type=pod_type(metadata),
+        requests=pod_requests(pod, network),
+        node=spec.node_name or "",
+        terminal=status is not None and status.phase in _TERMINAL,
+        tolerates_not_ready=any(map(_tolerates_not_ready, spec.tolerations or ())),
+    )
+
+
+def pod_type(metadata: objects.Metadata) -> str:
+    """Label podtype, else app.kubernetes.io/name, app, name, else the controller's name, else the pod's own."""
+    labels = metadata.labels or {}
+    for label in _TYPE_LABELS:
+        if value := labels.get(label):
+            return value
+    owners = metadata.owner_references or ()
+    for owner in owners:
+        if owner.controller:
+            return owner.name
+    return owners[0].name if owners else metadata.name
+
+
+def _tolerates_not_ready(toleration: objects.Toleration) -> bool:
+    """Agents such as a CNI plugin's must reach nodes that are not ready yet, or these never become ready.
+
+    Every pod gets tolerations of NoExecute from the API server: those only let it stay.
+    """
+    if toleration.effect not in {None, "", "NoSchedule"}:
+        return False
+    return toleration.key in _NOT_READY_TAINTS or (not toleration.key and toleration.operator == "Exists")
+
+
+def summarise_node(node: objects.Node, network: Sequence[NetworkResource]) -> NodeSummary:
+    """The numbers of one node. What cannot be used on it becomes its fault; nothing is raised."""
+    name = node.metadata.name
+    try:
+        allocatable = (node.status.allocatable if node.status else None) or {}
+        return NodeSummary(
+            name=name,
+            cpu_m=amount(allocatable, "cpu", "status.allocatable", milli=True),
+            memory_b=amount(allocatable, "memory", "status.allocatable"),
+            network_bps=tuple(_capacity(allocatable, resource) for resource in network),
+            ready=_is_ready(node.status.conditions if node.status else None),
+            measured=_measured((node.metadata.annotations or {}).get(MEASURED_ANNOTATION), network),
+        )
+    except InvalidQuantity as exc:
+        return NodeSummary(name=name, network_bps=(NO_CAPACITY,) * len(network), fault=str(exc))
+
+
+def _capacity(allocatable: objects.Quantities, resource: NetworkResource) -> int:
+    for name in resource.resource_names:
+        if name in allocatable:
+            return amount(allocatable, name, "status.allocatable")
+    return NO_CAPACITY
+
+
+def _is_ready(conditions: Sequence[objects.Condition] | None) -> bool:
+    """Ready unless the node says otherwise: a template node of an autoscaler has no conditions."""
+    return all(c.status == "True" for c in conditions or () if c.type == "Ready")
+
+
+def _measured(annotation: str | None, network: Sequence[NetworkResource]) -> MeasuredTraffic | None:
+    """Reads {"egress_bps": 3.1e9, "ingress_bps": 2e8, "time": "2026-11-22T22:41:07Z"}; None where absent."""
+    if annotation is None:
+        return None
+    try:
+        value = json.loads(annotation)
+        if not isinstance(value, Mapping):
+            raise TypeError("not an object")
+        rates = tuple(float(value.get(f"{resource.direction}_bps", 0.0)) for resource in network)
+        time = datetime.fromisoformat(value["time"])
+        if time.tzinfo is None:
+            raise ValueError("no time zone")
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
+        rule = 'write {"egress_bps": number, "ingress_bps": number, "time": RFC 3339}'
+        raise InvalidQuantity(f"metadata.annotations[{MEASURED_ANNOTATION}] {shown(annotation)}: {rule}") from exc
+    if not all(0 <= rate < float("inf") for rate in rates):
+        raise InvalidQuantity(f"metadata.annotations[{MEASURED_ANNOTATION}] {shown(annotation)}: rates are 0 or more")
+    return MeasuredTraffic(rates, time.timestamp())

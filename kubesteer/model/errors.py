@@ -1,0 +1,45 @@
+"""The one error tree. A refusal of a node is no error: it is a verdict with a reason.
+
+KubesteerError
+├── InvalidInput            somebody outside sent or wrote what cannot be used: field, value, rule
+│   ├── InvalidQuantity     ... as a Kubernetes quantity
+│   ├── InvalidRecord       ... as a stored reward
+│   └── InvalidSettings     ... as a setting, at the start
+└── Unavailable             a dependency did not answer; the caller goes on with what it has
+    ├── StoreUnavailable    etcd
+    └── ClusterUnavailable  the API server or the cluster file
+"""
+
+from __future__ import annotations
+
+
+class KubesteerError(Exception):
+    """Everything that kubesteer raises on purpose."""
+
+
+class InvalidInput(KubesteerError):
+    """Input that cannot be used; the message names field, value and rule, and nothing has changed."""
+
+
+class InvalidQuantity(InvalidInput):
+    """Not a Kubernetes quantity, or one that the API server would refuse in this place."""
+
+
+class InvalidRecord(InvalidInput):
+    """A stored reward that cannot be read."""
+
+
+class InvalidSettings(InvalidInput):
+    """Settings that stop the start."""
+
+
+class Unavailable(KubesteerError):
+    """A dependency did not answer."""
+
+
+class StoreUnavailable(Unavailable):
+    """The reward store did not answer."""
+
+
+class ClusterUnavailable(Unavailable):
+    """The source of nodes and pods did not answer."""

@@ -1,0 +1,155 @@
+"""The part of Kubernetes API objects that counts for placement, as Protocols.
+
+Whatever decodes an object (the clients do) satisfies them by its attributes alone; the rules that read them are in
+requests.py and cluster.py. No parsing of bytes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+Quantities = Mapping[str, str | int | float]
+"""Resource name to quantity as the object has it: text, or a bare number as a person writes it in YAML."""
+
+
+class Resources(Protocol):
+    """`resources` of a container, of a pod, or in a status."""
+
+    @property
+    def requests(self) -> Quantities | None: ...
+    @property
+    def limits(self) -> Quantities | None: ...
+
+
+class Container(Protocol):
+    """A container or init container."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def resources(self) -> Resources | None: ...
+    @property
+    def restart_policy(self) -> str | None: ...
+
+
+class ContainerStatus(Protocol):
+    """What the kubelet says of one container's resources."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def allocated_resources(self) -> Quantities | None: ...
+    @property
+    def resources(self) -> Resources | None: ...
+
+
+class Condition(Protocol):
+    """A condition of a pod or node."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def reason(self) -> str | None: ...
+
+
+class Toleration(Protocol):
+    """A toleration of a pod."""
+
+    @property
+    def key(self) -> str | None: ...
+    @property
+    def operator(self) -> str | None: ...
+    @property
+    def effect(self) -> str | None: ...
+
+
+class OwnerReference(Protocol):
+    """Who made an object."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def controller(self) -> bool | None: ...
+
+
+class Metadata(Protocol):
+    """`metadata` of a pod or node."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def namespace(self) -> str | None: ...
+    @property
+    def uid(self) -> str | None: ...
+    @property
+    def labels(self) -> Mapping[str, str] | None: ...
+    @property
+    def annotations(self) -> Mapping[str, str] | None: ...
+    @property
+    def owner_references(self) -> Sequence[OwnerReference] | None: ...
+
+
+class PodSpec(Protocol):
+    """`spec` of a pod."""
+
+    @property
+    def containers(self) -> Sequence[Container] | None: ...
+    @property
+    def init_containers(self) -> Sequence[Container] | None: ...
+    @property
+    def overhead(self) -> Quantities | None: ...
+    @property
+    def resources(self) -> Resources | None: ...
+    @property
+    def node_name(self) -> str | None: ...
+    @property
+    def tolerations(self) -> Sequence[Toleration] | None: ...
+
+
+class PodStatus(Protocol):
+    """`status` of a pod."""
+
+    @property
+    def phase(self) -> str | None: ...
+    @property
+    def conditions(self) -> Sequence[Condition] | None: ...
+    @property
+    def container_statuses(self) -> Sequence[ContainerStatus] | None: ...
+    @property
+    def init_container_statuses(self) -> Sequence[ContainerStatus] | None: ...
+    @property
+    def allocated_resources(self) -> Quantities | None: ...
+    @property
+    def resources(self) -> Resources | None: ...
+
+
+class Pod(Protocol):
+    """A pod as the API has it."""
+
+    @property
+    def metadata(self) -> Metadata: ...
+    @property
+    def spec(self) -> PodSpec: ...
+    @property
+    def status(self) -> PodStatus | None: ...
+
+
+class NodeStatus(Protocol):
+    """`status` of a node."""
+
+    @property
+    def allocatable(self) -> Quantities | None: ...
+    @property
+    def conditions(self) -> Sequence[Condition] | None: ...
+
+
+class Node(Protocol):
+    """A node as the API has it."""
+
+    @property
+    def metadata(self) -> Metadata: ...
+    @property
+    def status(self) -> NodeStatus | None: ...
