@@ -1,0 +1,173 @@
+"""How balanced a node's resources would be with the pod added, by a selectable rule. Only arithmetic lives here.
+
+Each rule turns arrays into points 0..100 a candidate, in candidate order. The upstream rules give the very integers of
+kube-scheduler's NodeResourcesBalancedAllocation; `stddev` is the current one without its truncations.
+
+    rule            formula (f = requested / allocatable, at most 1)                         source
+    upstream-1.21   int((1 - |f_cpu - f_mem|) * 100); 0 where either f >= 1                  up to 1.21.2
+    upstream-1.22   int((1 - std(f)) * 100)                                                  1.22 to 1.35
+    upstream-1.36   50 + (50 + S(with the pod) - S(without it)) / 2, S as in 1.22            from 1.36 (#135573)
+    stddev          the same in floating point                                               kubesteer's default
+    depcon2         int((1 - var(f_cpu, f_mem, f_net)) * 100); f = 1 where there is no capacity   DepCon2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kubesteer.placement.table import CPU, MEMORY, NETWORK
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kubesteer.model.requests import PodRequests
+    from kubesteer.placement.candidates import Candidates
+
+    Floats = NDArray[np.float64]
+    Amounts = NDArray[np.int64]
+
+MAX_POINTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One pod and its candidates: what is requested without the pod, and what the pod would add.
+
+    requested: (resources, n) plain requests, with what was just promised counted in.
+    nonzero: (2, n) CPU and memory with defaults for containers that ask for nothing.
+    """
+
+    pod: PodRequests
+    allocatable: Amounts
+    requested: Amounts
+    nonzero: Amounts
+
+
+Rule = Callable[[Load], "Floats"]
+
+
+def load_of(pod: PodRequests, candidates: Candidates, charged: Amounts | None) -> Load:
+    """The load that the rules read; charged is what was just promised, (resources, n)."""
+    requested, nonzero = candidates.requested, candidates.nonzero_requested
+    if charged is not None:
+        requested = requested + charged
+        nonzero = nonzero + charged[:NETWORK]
+    return Load(pod, candidates.allocatable, requested, nonzero)
+
+
+def upstream_1_21(load: Load) -> Floats:
+    """CPU against memory, by their distance. Non-zero requests."""
+    f_cpu = _fraction_or_full(load.nonzero[CPU] + load.pod.incoming_nonzero_cpu_m, load.allocatable[CPU])
+    f_memory = _fraction_or_full(load.nonzero[MEMORY] + load.pod.incoming_nonzero_memory_b, load.allocatable[MEMORY])
+    points = np.trunc((1 - np.abs(f_cpu - f_memory)) * MAX_POINTS)
+    return np.where((f_cpu >= 1) | (f_memory >= 1), 0.0, points)
+
+
+def upstream_1_22(load: Load) -> Floats:
+    """Standard deviation with the pod added. Plain requests; resources that do not apply are left out."""
+    counted = _counted(load.pod)
+    return np.trunc(_evenness(load.requested[counted] + _asked(load.pod, counted), load.allocatable[counted]))
+
+
+def upstream_1_36(load: Load) -> Floats:
+    """What the pod does to the balance: better is above 75, worse below. Whole points, as upstream divides them."""
+    before, after = _before_and_after(load)
+    # Go's integer division goes toward zero; the dividend is never negative here, so floor is the same.
+    return MAX_POINTS / 2 + np.floor((MAX_POINTS / 2 + np.trunc(after) - np.trunc(before)) / 2)
+
+
+def stddev(load: Load) -> Floats:
+    """upstream-1.36 without truncation, so that small differences still order the nodes."""
+    before, after = _before_and_after(load)
+    return MAX_POINTS / 2 + (MAX_POINTS / 2 + after - before) / 2
+
+
+def depcon2(load: Load) -> Floats:
+    """DepCon2's variance over CPU, memory and the first network direction, whatever the pod asks for."""
+    f_cpu = _fraction_or_full(load.nonzero[CPU] + load.pod.incoming_nonzero_cpu_m, load.allocatable[CPU])
+    f_memory = _fraction_or_full(load.nonzero[MEMORY] + load.pod.incoming_nonzero_memory_b, load.allocatable[MEMORY])
+    f_network = _fraction_or_full(load.requested[NETWORK] + load.pod.network_bps[0], load.allocatable[NETWORK])
+    variance = depcon2_variance(np.minimum(f_cpu, 1), np.minimum(f_memory, 1), np.minimum(f_network, 1))
+    return np.trunc((1 - variance) * MAX_POINTS)
+
+
+def depcon2_variance(f_cpu: Floats, f_memory: Floats, f_network: Floats) -> Floats:
+    """Population variance in DepCon2's own order of operations, so that it is equal to the last bit."""
+    mean = (f_cpu + f_memory + f_network) / 3.0
+    return (
+        (f_cpu - mean) * (f_cpu - mean)
+        + (f_memory - mean) * (f_memory - mean)
+        + (f_network - mean) * (f_network - mean)
+    ) / 3.0
+
+
+RULES: dict[str, Rule] = {
+    "stddev": stddev,
+    "upstream-1.21": upstream_1_21,
+    "upstream-1.22": upstream_1_22,
+    "upstream-1.36": upstream_1_36,
+    "depcon2": depcon2,
+}
+
+
+def is_best_effort(pod: PodRequests) -> bool:
+    """A pod that asks for nothing leaves every balance as it is; upstream skips it, so do we (#129138)."""
+    return not (pod.cpu_m or pod.memory_b or any(pod.network_bps))
+
+
+def _before_and_after(load: Load) -> tuple[Floats, Floats]:
+    counted = _counted(load.pod)
+    requested, allocatable = load.requested[counted], load.allocatable[counted]
+    return _evenness(requested, allocatable), _evenness(requested + _asked(load.pod, counted), allocatable)
+
+
+def _counted(pod: PodRequests) -> list[int]:
+    """CPU and memory always; a network direction only where the pod asks for it."""
+    return [CPU, MEMORY, *(NETWORK + i for i, bps in enumerate(pod.network_bps) if bps)]
+
+
+def _asked(pod: PodRequests, counted: list[int]) -> Amounts:
+    return np.array((pod.cpu_m, pod.memory_b, *pod.network_bps), np.int64)[counted, None]
+
+
+def _evenness(requested: Amounts, allocatable: Amounts) -> Floats:
+    """(1 - std) * 100 over the resources that a node has; half the distance where there are two, as upstream does."""
+    has = allocatable > 0
+    if has.all():
+        fractions = np.minimum(requested / allocatable, 1.0)
+        if len(fractions) == 2:
+            return _points(np.abs((fractions[0] - fractions[1]) / 2))
+        mean = _sum_in_order(fractions) / len(fractions)
+        return _points(np.sqrt(_sum_in_order((fractions - mean) * (fractions - mean)) / len(fractions)))
+    fractions = np.minimum(requested / np.where(has, allocatable, 1), 1.0)
+    count = has.sum(axis=0)
+    mean = _sum_in_order(np.where(has, fractions, 0.0)) / np.maximum(count, 1)
+    squares = np.where(has, (fractions - mean) * (fractions - mean), 0.0)
+    std = np.sqrt(_sum_in_order(squares) / np.maximum(count, 1))
+    highest, lowest = np.where(has, fractions, -1.0).max(axis=0), np.where(has, fractions, 2.0).min(axis=0)
+    std = np.where(count > 2, std, np.where(count == 2, np.abs((highest - lowest) / 2), 0.0))
+    return _points(std)
+
+
+def _points(std: Floats) -> Floats:
+    points: Floats = (1 - std) * MAX_POINTS
+    return points
+
+
+def _sum_in_order(rows: Floats) -> Floats:
+    """Left to right over the resources, so that rounding is upstream's."""
+    total: Floats = rows[0].copy()
+    for row in rows[1:]:
+        total += row
+    return total
+
+
+def _fraction_or_full(requested: Amounts, allocatable: Amounts) -> Floats:
+    """Requested / allocatable; a node without the resource counts as full."""
+    has = allocatable > 0
+    fraction: Floats = np.where(has, requested / np.where(has, allocatable, 1), 1.0)
+    return fraction

@@ -1,0 +1,93 @@
+"""The one door to a decision: filter, prioritize, explain.
+
+Arrays and values in, values out; no I/O, no clock, no state.
+The HTTP routes and everything that simulates or replays call this and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kubesteer.placement.filtering import Verdict, judge, suspect_units
+from kubesteer.placement.scoring import Terms, best, score_terms, stretch
+from kubesteer.placement.table import stable_hash
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kubesteer.model.cluster import PodSummary
+    from kubesteer.placement.candidates import Candidates, Circumstances
+    from kubesteer.placement.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """passed: positions of the candidates to offer, in request order. refused: why each other does not fit.
+
+    fitting: how many fit, of which a short list may offer fewer. suspect: an SLO that looks like a unit mistake.
+    """
+
+    passed: NDArray[np.intp]
+    refused: list[Verdict]
+    fitting: int
+    suspect: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything about one decision: verdicts, the terms, and the score 0..10 of each candidate."""
+
+    filtered: Filtered
+    terms: Terms
+    scores: NDArray[np.int64]
+
+
+class Engine:
+    """Decides by one policy. Holds nothing else, so one engine serves any number of clusters."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def filter(
+        self,
+        pod: PodSummary,
+        candidates: Candidates,
+        circumstances: Circumstances,
+        *,
+        shortlist: int | None = None,
+    ) -> Filtered:
+        """The candidates that can carry the pod; with a short list, the best of them by the full score.
+
+        No short list is made while the node table is incomplete: what is not known cannot be ranked.
+        """
+        fits, refused = judge(pod, candidates, circumstances, self.policy)
+        passed = np.flatnonzero(fits)
+        fitting = len(passed)
+        if shortlist is not None and circumstances.synced and fitting > shortlist:
+            total = score_terms(pod, candidates, circumstances, self.policy.score).total
+            passed = best(total, passed, shortlist, candidates.tie_break, stable_hash(pod.uid))
+        return Filtered(passed, refused, fitting, suspect_units(pod, candidates, self.policy))
+
+    def prioritize(self, pod: PodSummary, candidates: Candidates, circumstances: Circumstances) -> NDArray[np.int64]:
+        """A score 0..10 for every candidate, in request order."""
+        total = score_terms(pod, candidates, circumstances, self.policy.score).total
+        return stretch(total, candidates.known, self.policy.score.least_spread)
+
+    def explain(
+        self,
+        pod: PodSummary,
+        candidates: Candidates,
+        circumstances: Circumstances,
+        *,
+        shortlist: int | None = None,
+    ) -> Explanation:
+        """The same decision with each of its terms; scored are those that filter offers, as the scheduler would ask."""
+        filtered = self.filter(pod, candidates, circumstances, shortlist=shortlist)
+        offered = np.zeros(len(candidates), np.bool_)
+        offered[filtered.passed] = True
+        terms = score_terms(pod, candidates, circumstances, self.policy.score)
+        scores = stretch(terms.total, offered & candidates.known, self.policy.score.least_spread)
+        return Explanation(filtered, terms, scores)

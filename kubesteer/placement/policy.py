@@ -1,0 +1,48 @@
+"""What an operator chooses about placement, as values. Parsed elsewhere; no defaults are hidden in the arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kubesteer.model.network import DEFAULT_NETWORK, NetworkResource
+
+
+@dataclass(frozen=True, slots=True)
+class FilterPolicy:
+    """Which nodes are refused.
+
+    refuse_unknown_capacity: refuse an SLO asked for by annotation on nodes that publish no capacity.
+    measured_fresh_s: measured traffic younger than this counts; 0 switches it off.
+    quarantine_below: pod types whose reward on a node is below this, with at least quarantine_evidence runs' worth of
+        evidence, are kept off it; 0 switches it off.
+    suspect_fraction: an SLO below this part of every candidate's capacity is taken for a unit mistake.
+    """
+
+    refuse_unknown_capacity: bool = False
+    measured_fresh_s: float = 0.0
+    quarantine_below: float = 0.0
+    quarantine_evidence: float = 3.0
+    suspect_fraction: float = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePolicy:
+    """How nodes are ordered.
+
+    balance_rule: a name in balance.RULES. The two weights are relative to each other.
+    least_spread: differences of the weighted score (0..1) smaller than this in all are not stretched to 0..10.
+    """
+
+    balance_rule: str = "stddev"
+    balance_weight: float = 1.0
+    reward_weight: float = 1.0
+    least_spread: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All that is chosen about placement."""
+
+    network: tuple[NetworkResource, ...] = DEFAULT_NETWORK
+    filter: FilterPolicy = FilterPolicy()
+    score: ScorePolicy = ScorePolicy()
