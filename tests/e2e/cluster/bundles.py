@@ -1,0 +1,101 @@
+"""What the test bed is made of, and the hash that says when it must be made again.
+
+Only names, versions and hashes live here; nothing is built or started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    name: str
+    package: str
+    cold_minutes: float
+    """About how long the first build takes on 2 cores, after the programs before it in the bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Programs of one Go module that are built and cached together."""
+
+    name: str
+    module: Path
+    programs: tuple[Program, ...]
+    own_sources: tuple[Path, ...] = ()
+    stamp_kubernetes_version: bool = False
+
+    @property
+    def kubernetes_version(self) -> str:
+        """Such as `1.37.2`, as the go.mod requires it."""
+        text = self.module.joinpath("go.mod").read_text()
+        found = re.search(r"^(?:require )?\s*k8s\.io/kubernetes v(\S+)", text, re.MULTILINE)
+        if found is None:
+            raise ValueError(f"{self.module / 'go.mod'}: no line requires k8s.io/kubernetes; add it")
+        return found.group(1)
+
+    @property
+    def linker_flags(self) -> str:
+        """Kubernetes' own servers report v0.0.0, which clients refuse, unless the linker is told a version."""
+        flags = "-s -w"
+        if self.stamp_kubernetes_version:
+            version = self.kubernetes_version
+            major, minor, _ = version.split(".")
+            for name, value in (("gitVersion", f"v{version}"), ("gitMajor", major), ("gitMinor", minor)):
+                flags += f" -X k8s.io/component-base/version.{name}={value}"
+        return flags
+
+    def fingerprint(self, go_environment: str) -> str:
+        """Hash of all that the binaries depend on."""
+        digest = hashlib.sha256()
+        for part in (go_environment, self.linker_flags, *(program.package for program in self.programs)):
+            digest.update(part.encode() + b"\0")
+        for path in (self.module / "go.mod", self.module / "go.sum", *self.own_sources):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        return digest.hexdigest()[:16]
+
+
+CONTROL_PLANE = Bundle(
+    name="controlplane",
+    module=HERE / "controlplane",
+    programs=(
+        Program("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", 3.5),
+        Program("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 1.5),
+        Program("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", 0.8),
+        Program("kubectl", "k8s.io/kubernetes/cmd/kubectl", 0.4),
+        Program("etcd", "go.etcd.io/etcd/server/v3", 0.1),
+    ),
+    stamp_kubernetes_version=True,
+)
+OWN = Bundle(
+    name="own",
+    module=HERE / "controlplane",
+    programs=tuple(
+        Program(main.parent.name, f"./{main.parent.name}", 0.1)
+        for main in sorted((HERE / "controlplane").glob("*/main.go"))
+    ),
+    own_sources=tuple(sorted((HERE / "controlplane").glob("*/*.go"))),
+)
+KWOK = Bundle(
+    name="kwok",
+    module=HERE / "kwok",
+    programs=(Program("kwok", "sigs.k8s.io/kwok/cmd/kwok", 1.1),),
+)
+OLDER = Bundle(
+    name="older",
+    module=HERE / "older",
+    programs=(
+        Program("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", 3.5),
+        Program("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 1.5),
+    ),
+    stamp_kubernetes_version=True,
+)
+EVERYTHING = (CONTROL_PLANE, OWN, KWOK, OLDER)
+ALWAYS = (CONTROL_PLANE, OWN, KWOK)
+"""What `build` makes when it is not told otherwise; an older minor is built on demand."""

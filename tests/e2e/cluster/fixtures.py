@@ -1,0 +1,43 @@
+"""Pytest fixtures for a conftest to import.
+
+They build nothing: the first build outlasts any test's time limit, so a missing binary fails with the command to run.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .build import Binaries, cache_folder, find
+from .bundles import ALWAYS, OLDER
+from .controlplane import ControlPlane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def binaries() -> Binaries:
+    """The built control plane. `make e2e` builds it first."""
+    found = find(cache_folder(os.environ))
+    missing = [bundle.name for bundle in ALWAYS if not found.has(bundle)]
+    if missing:
+        pytest.fail(f"{', '.join(missing)}: not built; run `python -m tests.e2e.cluster build`", pytrace=False)
+    return found
+
+
+@pytest.fixture(scope="session")
+def older_binaries(binaries: Binaries) -> Binaries:
+    """The same, for tests that also need the older minor; they are skipped where nobody built it."""
+    if not binaries.has(OLDER):
+        pytest.skip("the older minor is not built: run `python -m tests.e2e.cluster build older`")
+    return binaries
+
+
+@pytest.fixture(scope="module")
+def control_plane(binaries: Binaries) -> Iterator[ControlPlane]:
+    """etcd and an API server for the tests of one module. Each test starts the scheduler it needs, and stops it."""
+    with ControlPlane(binaries) as running:
+        yield running

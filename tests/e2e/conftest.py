@@ -1,0 +1,5 @@
+"""Fixtures of the test bed."""
+
+from tests.e2e.cluster.fixtures import binaries, control_plane, older_binaries
+
+__all__ = ["binaries", "control_plane", "older_binaries"]
