@@ -1,0 +1,1 @@
+"""Service 1: the scheduler extender over HTTP."""

@@ -1,0 +1,73 @@
+"""`python -m extender`: starts the service, or prints its settings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cyclopts
+import uvloop
+
+from extender.app import run
+from extender.logs import make_logger
+from extender.settings import Settings, load, reference
+from kubesteer.model.errors import InvalidSettings
+
+app = cyclopts.App(
+    name="extender",
+    help="""The kubesteer scheduler extender.
+
+Examples:
+
+    python -m extender --config kubesteer.yaml
+
+    KUBESTEER_LISTEN__PORT=9000 python -m extender
+
+    python -m extender settings > docs/settings.md
+""",
+    help_format="plaintext",
+)
+
+
+@app.default
+def start(config: Path | None = None) -> None:
+    """Start the extender, until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    config:
+        YAML file of settings. Without one, the defaults hold: loopback, and the example cluster.
+    """
+    settings = _settings(config)
+    log = make_logger(as_json=settings.log.format == "json", level=settings.log.level)
+
+    def on_start(verbs_url: str, ops_url: str) -> None:
+        log.info("listening", verbs=verbs_url, ops=ops_url)
+        if settings.log.format == "console" and sys.stdout.isatty():
+            sys.stdout.write(_hints(verbs_url, ops_url))
+
+    try:
+        uvloop.run(run(settings, log, on_start))
+    except (InvalidSettings, OSError) as exc:
+        sys.exit(f"kubesteer cannot start: {exc}")
+
+
+@app.command
+def settings() -> None:
+    """Print every setting with meaning, unit, default and range, as Markdown."""
+    sys.stdout.write(reference())
+
+
+def _settings(config: Path | None) -> Settings:
+    try:
+        return load(config)
+    except InvalidSettings as exc:
+        sys.exit(f"kubesteer cannot start:\n{exc}")
+
+
+def _hints(verbs_url: str, ops_url: str) -> str:
+    return ""
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,264 @@
+"""The composition root of the extender: builds every part from the settings, and runs them until told to stop.
+
+Nothing is decided here, and no other module builds parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from random import Random
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from extender.decisions import Decisions
+from extender.health import Health
+from extender.metrics import Metrics
+from extender.rewards import RewardView
+from extender.routes.ops import ops_app
+from extender.routes.verbs import Verbs
+from extender.server import drain, keep_tls_fresh, ops_server, tls_context, verbs_server
+from extender.state import ClusterState
+from extender.warnings import UnitsWarnings, WarningSink
+from kubesteer.clients.kubernetes.cluster_file import FileSource
+from kubesteer.clients.rewards.file import FileSource as RewardsFile
+from kubesteer.clients.rewards.memory import MemorySource, MemoryStore
+from kubesteer.placement.engine import Engine
+from kubesteer.rewards.table import Belief, RewardTable
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from extender.settings import Rewards, Settings
+    from kubesteer.clients.kubernetes.api import ApiServer
+    from kubesteer.clients.kubernetes.port import ClusterSource
+    from kubesteer.clients.rewards.port import RewardSink, RewardSource
+    from kubesteer.model.cluster import PodSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One extender, built and not running. verbs and ops are its two applications."""
+
+    settings: Settings
+    cluster: ClusterSource
+    rewards: RewardSource
+    reward_table: RewardTable
+    state: ClusterState
+    health: Health
+    metrics: Metrics
+    warnings: UnitsWarnings
+    verbs: FastAPI
+    ops: FastAPI
+    log: FilteringBoundLogger
+
+
+def build(
+    settings: Settings,
+    cluster: ClusterSource,
+    rewards_into: Callable[[RewardSink], RewardSource],
+    log: FilteringBoundLogger,
+    *,
+    warning_sink: WarningSink | None = None,
+    unix_s: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.monotonic,
+) -> Parts:
+    """Join the parts. Two extenders in one process share nothing. rewards_into makes the source that fills a table."""
+    policy = settings.policy()
+    metrics = Metrics()
+    state = ClusterState(len(policy.network), charge_ttl_s=settings.score.charge_ttl_s)
+    belief = Belief(settings.rewards.prior_mean, settings.rewards.prior_evidence, settings.rewards.half_life_s)
+    table = RewardTable(belief)
+    rewards = rewards_into(table)
+    view = RewardView(table, rewards, state.table, stale_after_s=settings.rewards.stale_after_s)
+    health = Health(
+        cluster,
+        view,
+        state,
+        cluster_stale_after_s=settings.cluster.stale_after_s,
+        rewards_wait_s=settings.rewards.startup_wait_s,
+        clock=clock,
+    )
+    decisions = Decisions(
+        Engine(policy),
+        state,
+        view,
+        shortlist=settings.filter.shortlist,
+        is_synced=health.cluster_synced,
+        unix_s=unix_s,
+    )
+    warnings = UnitsWarnings(metrics, log, warning_sink)
+    verbs = FastAPI(title="kubesteer extender", version=version("kubesteer"), docs_url=None, redoc_url=None)
+    routes = Verbs(decisions, metrics, log, settings.limits, boot_id=secrets.token_hex(4), on_suspect=warnings.suspect)
+    verbs.include_router(routes.router(settings.listen.path_prefix))
+    ops = ops_app(decisions, health, metrics, settings.limits, version("kubesteer"), verbs)
+    parts = Parts(settings, cluster, rewards, table, state, health, metrics, warnings, verbs, ops, log)
+    _add_gauges(parts, view, unix_s)
+    return parts
+
+
+def _add_gauges(parts: Parts, view: RewardView, unix_s: Callable[[], float]) -> None:
+    gauge, cluster, rewards = parts.metrics.gauge, parts.cluster.status, parts.rewards.status
+    state, nan = parts.state, float("nan")
+
+    def age(age_s: float | None) -> float:
+        return nan if age_s is None else age_s
+
+    def reward_age() -> float:
+        newest_s = parts.reward_table.newest_time_s
+        return nan if newest_s is None else unix_s() - newest_s
+
+    gauge("ready", "1 when fit to decide.", lambda: float(parts.health.is_ready()))
+    gauge("cluster_age_seconds", "Since the cluster was last heard of.", lambda: age(cluster().last_contact_age_s))
+    gauge("cluster_relists", "Lists after the first.", lambda: cluster().relists)
+    gauge("cluster_events", "Changes that the watch brought.", lambda: cluster().events)
+    gauge("cluster_skipped", "Objects that cannot be used.", lambda: cluster().skipped)
+    gauge("rewards_age_seconds", "Since the reward store was last heard of.", lambda: age(rewards().last_contact_age_s))
+    gauge("reward_newest_age_seconds", "Age of the newest reward.", reward_age)
+    gauge("rewards_neutral", "1 while rewards have no say.", lambda: float(view.is_stale()))
+    gauge("rewards_skipped", "Stored rewards that cannot be read.", lambda: rewards().skipped)
+    gauge("rewards_resyncs", "Lists of the reward store after the first.", lambda: rewards().resyncs)
+    gauge("nodes", "Nodes in the table.", lambda: state.table.node_count)
+    gauge("pods", "Pods in the table.", lambda: state.table.pod_count)
+    gauge("rewards", "Rewards in the table.", lambda: len(parts.reward_table))
+    gauge("charges", "Pods promised and not seen by the watch yet.", lambda: len(state.charges))
+
+
+async def run(settings: Settings, log: FilteringBoundLogger, on_start: Callable[[str, str], None]) -> None:
+    """Serve until SIGTERM or SIGINT. on_start is told both addresses once they listen."""
+    async with _cluster_source(settings, log) as (cluster, sink):
+        parts = build(settings, cluster, partial(reward_source, settings.rewards), log, warning_sink=sink)
+        await serve(parts, on_start)
+
+
+async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
+    """Run the sources and both servers until told to stop; then drain."""
+    settings, log = parts.settings, parts.log
+    verbs, ops = verbs_server(parts.verbs, settings), ops_server(parts.ops, settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as cleanup:
+        background = [
+            asyncio.create_task(parts.cluster.run(parts.state), name="cluster"),
+            asyncio.create_task(parts.rewards.run(), name="rewards"),
+            asyncio.create_task(parts.warnings.run(), name="warnings"),
+            asyncio.create_task(_freeze_once_synced(parts), name="freeze"),
+        ]
+        if settings.tls.cert_file is not None:
+            verbs.config.load()
+            verbs.config.ssl = tls_context(settings.tls)
+            background.append(asyncio.create_task(keep_tls_fresh(verbs.config.ssl, settings.tls, log), name="tls"))
+        cleanup.push_async_callback(_cancel, background)
+        for task in background:
+            task.add_done_callback(_report_fault(log, stop))
+        serving = [asyncio.create_task(verbs.serve()), asyncio.create_task(ops.serve())]
+        await asyncio.gather(verbs.wait_started(serving[0]), ops.wait_started(serving[1]))
+        scheme = "https" if settings.tls.cert_file else "http"
+        prefix = settings.listen.path_prefix
+        on_start(
+            f"{scheme}://{_host(settings.listen.host)}:{verbs.port}{prefix}",
+            f"http://{_host(settings.ops.host)}:{ops.port}",
+        )
+        await stop.wait()
+        log.info("stopping", drain_s=settings.listen.drain_s)
+        parts.health.draining = True
+        await drain(verbs, ops, settings.listen)
+        await asyncio.gather(*serving)
+
+
+def _host(host: str) -> str:
+    return "127.0.0.1" if host == "0.0.0.0" else host
+
+
+async def _freeze_once_synced(parts: Parts) -> None:
+    """What is loaded by then stays for good: keeping the collector off it takes its pauses out of the answers."""
+    while not parts.health.cluster_synced():  # noqa: ASYNC110 - the sources tell how they stand, not when it changes
+        await asyncio.sleep(0.05)
+    gc.collect()
+    gc.freeze()
+    parts.log.info("synced", nodes=parts.state.table.node_count, pods=parts.state.table.pod_count)
+
+
+def _report_fault(log: FilteringBoundLogger, stop: asyncio.Event) -> Callable[[asyncio.Task[None]], None]:
+    """A background task that ends by itself is a fault: better to stop, and be started again, than to go on blind."""
+
+    def report(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.error("background task failed", task=task.get_name(), exc_info=exc)
+            stop.set()
+
+    return report
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _cluster_source(
+    settings: Settings, log: FilteringBoundLogger
+) -> AsyncIterator[tuple[ClusterSource, WarningSink | None]]:
+    """The source that the settings name, and who can write events on pods there."""
+    choice, network = settings.cluster, settings.policy().network
+    if choice.source == "file":
+        yield FileSource(choice.file, network, interval_s=choice.poll_s), None
+        return
+    from kubesteer.clients.kubernetes.access import from_kubeconfig, in_cluster  # noqa: PLC0415 - see below
+    from kubesteer.clients.kubernetes.api import ApiServer  # noqa: PLC0415
+    from kubesteer.clients.kubernetes.source import KubernetesSource  # noqa: PLC0415 - file users do not pay for these
+
+    access = (
+        in_cluster(os.environ)
+        if choice.kubeconfig is None
+        else from_kubeconfig(str(choice.kubeconfig), context=choice.context)
+    )
+    async with ApiServer(access) as api:
+        yield KubernetesSource(api, network, random=Random(secrets.randbits(64))), _PodEvents(api)  # noqa: S311
+
+
+class _PodEvents:
+    """Warning Events through the API server."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    async def warn(self, pod: PodSummary, message: str) -> None:
+        from kubesteer.clients.kubernetes.events import PodReference, create_event  # noqa: PLC0415
+
+        reference = PodReference(pod.namespace, pod.name, pod.uid)
+        await create_event(self._api, reference, reason="SuspectNetworkSLO", message=message, now=datetime.now(UTC))
+
+
+def reward_source(choice: Rewards, sink: RewardSink) -> RewardSource:
+    """The reward store that the settings name, feeding the sink."""
+    match choice.source:
+        case "memory":
+            return MemorySource(MemoryStore(choice.prefix), sink, clock=time.monotonic)
+        case "file":
+            return RewardsFile(
+                choice.file, sink, clock=time.monotonic, unix_clock=time.time, poll_interval_s=choice.poll_s
+            )
+        case "etcd" | "etcd3":
+            return _etcd_source(choice, sink)
+
+
+def _etcd_source(choice: Rewards, sink: RewardSink) -> RewardSource:
+    """The mirror of etcd; imported only here, as its protobuf messages cannot be loaded beside those of another back end."""
+    from kubesteer.clients.rewards.etcd import EtcdSource  # noqa: PLC0415
+
+    return EtcdSource(choice, sink)

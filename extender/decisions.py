@@ -1,0 +1,145 @@
+"""One verb call, from decoded arguments to an answer in bytes.
+
+Gathers what is known, asks the engine, keeps the charge.
+The engine decides; this joins it to the cluster state, the rewards and the wire. No HTTP here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from extender.wire import answers
+from extender.wire.answers import ScoreWriter
+from kubesteer.model.cluster import PodSummary, summarise_node, summarise_pod
+from kubesteer.placement.candidates import Candidates, Circumstances, from_nodes, from_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from extender.rewards import RewardView
+    from extender.state import ClusterState
+    from extender.wire.arguments import Arguments
+    from kubesteer.placement.engine import Engine, Explanation, Filtered
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What one request is about: the pod, its candidates, and what holds now. rows: in the node table, -1 for none."""
+
+    pod: PodSummary
+    candidates: Candidates
+    circumstances: Circumstances
+    rows: NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterAnswer:
+    """The bytes to send, and what metrics and logs want to know."""
+
+    body: bytes
+    pod: PodSummary
+    filtered: Filtered
+    unsynced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PrioritizeAnswer:
+    """The bytes to send, and whom the decision was about."""
+
+    body: bytes
+    pod: PodSummary
+
+
+class Decisions:
+    """Answers verbs for one cluster. Holds no state of its own but rendered score cells."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        state: ClusterState,
+        rewards: RewardView,
+        *,
+        shortlist: int | None,
+        is_synced: Callable[[], bool],
+        unix_s: Callable[[], float],
+    ) -> None:
+        self.engine = engine
+        self.state = state
+        self.rewards = rewards
+        self._shortlist = shortlist
+        self._is_synced = is_synced
+        self._unix_s = unix_s
+        self._scores = ScoreWriter()
+
+    def filter(self, arguments: Arguments, *, late: bool = False) -> FilterAnswer:
+        """Which candidates can carry the pod. late: the deadline has passed, so no time goes into a short list."""
+        scene = self._scene(arguments)
+        shortlist = None if late else self._shortlist_for(scene.pod.uid, scene.circumstances.now_s)
+        filtered = self.engine.filter(scene.pod, scene.candidates, scene.circumstances, shortlist=shortlist)
+        passed = filtered.passed
+        if len(passed) == 1 or len(passed) < filtered.fitting:
+            # With one node left the scheduler does not ask for scores, so this is the last that is heard of the pod.
+            self._charge(scene, passed)
+        if len(passed) < filtered.fitting:
+            self.state.offers.make(scene.pod.uid, scene.circumstances.now_s)
+        names = arguments.names
+        failed = {names[v.position]: v.reason for v in filtered.refused if v.resolvable}
+        unresolvable = {names[v.position]: v.reason for v in filtered.refused if not v.resolvable}
+        if arguments.raw_names is None:
+            body = answers.filter_nodes([arguments.raw_nodes[p] for p in passed.tolist()], failed, unresolvable)
+        elif len(passed) == len(names):
+            body = answers.filter_names(arguments.raw_names, failed, unresolvable)
+        else:
+            body = answers.filter_names(answers.encode_names([names[p] for p in passed.tolist()]), failed, unresolvable)
+        return FilterAnswer(body, scene.pod, filtered, not scene.circumstances.synced)
+
+    def prioritize(self, arguments: Arguments, *, late: bool = False) -> PrioritizeAnswer:
+        """A score 0..10 for each candidate. late: the deadline has passed, so every node gets the same."""
+        if late:
+            pod = summarise_pod(arguments.pod, self.engine.policy.network)
+            return PrioritizeAnswer(self._scores.write(arguments.names, [0] * len(arguments.names), keep=False), pod)
+        scene = self._scene(arguments)
+        scores = self.engine.prioritize(scene.pod, scene.candidates, scene.circumstances)
+        if len(scores):
+            self._charge(scene, np.flatnonzero(scores == scores.max()))
+        known = bool(scene.rows.size) and int(scene.rows.min()) >= 0
+        return PrioritizeAnswer(self._scores.write(arguments.names, scores.tolist(), keep=known), scene.pod)
+
+    def explain(self, arguments: Arguments) -> tuple[PodSummary, Explanation]:
+        """The decision with each of its terms. Changes nothing: no charge is taken."""
+        scene = self._scene(arguments)
+        explanation = self.engine.explain(scene.pod, scene.candidates, scene.circumstances, shortlist=self._shortlist)
+        return scene.pod, explanation
+
+    def _scene(self, arguments: Arguments) -> _Scene:
+        network, table, now_s = self.engine.policy.network, self.state.table, self._unix_s()
+        pod = summarise_pod(arguments.pod, network)
+        self.state.charges.expire(now_s)
+        rows = table.find(arguments.names)
+        if arguments.raw_names is None:
+            candidates = from_nodes(table, [summarise_node(node, network) for node in arguments.nodes])
+            beliefs = self.rewards.for_names(arguments.names, pod.pod_type, now_s)
+        else:
+            candidates = from_table(table, rows)
+            beliefs = self.rewards.on(rows, pod.pod_type, now_s)
+        circumstances = Circumstances(
+            now_s=now_s,
+            synced=self._is_synced(),
+            charged=self.state.charges.on(rows, without=pod.uid),
+            reward=beliefs.mean if beliefs else None,
+            evidence=beliefs.evidence if beliefs else None,
+        )
+        return _Scene(pod, candidates, circumstances, rows)
+
+    def _charge(self, scene: _Scene, positions: NDArray[np.intp]) -> None:
+        rows = scene.rows[positions]
+        if self.state.table.row_of(scene.pod.uid) is None:
+            self.state.charges.take(scene.pod.uid, rows[rows >= 0], scene.pod.requests, scene.circumstances.now_s)
+
+    def _shortlist_for(self, uid: str, now_s: float) -> int | None:
+        return None if self.state.offers.came_back(uid, now_s) else self._shortlist

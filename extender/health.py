@@ -1,0 +1,80 @@
+"""What readiness depends on, and what is stale. No I/O: it asks the sources how they stand."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from extender.rewards import RewardView
+    from extender.state import ClusterState
+    from kubesteer.clients.kubernetes.port import ClusterSource
+
+
+class Health:
+    """Ready once nodes and pods are synced, and rewards are or were waited for long enough."""
+
+    def __init__(
+        self,
+        cluster: ClusterSource,
+        rewards: RewardView,
+        state: ClusterState,
+        *,
+        cluster_stale_after_s: float,
+        rewards_wait_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._cluster = cluster
+        self._rewards = rewards
+        self._state = state
+        self._cluster_stale_after_s = cluster_stale_after_s
+        self._clock = clock
+        self._waits_until_s = clock() + rewards_wait_s
+        self.draining = False
+        self._cluster_synced = False
+
+    def cluster_synced(self) -> bool:
+        """Nodes and pods have been read whole once; it stays so, whatever happens to the source afterwards."""
+        if not self._cluster_synced:
+            status = self._cluster.status()
+            self._cluster_synced = status.nodes_synced and status.pods_synced
+        return self._cluster_synced
+
+    def is_ready(self) -> bool:
+        """Fit to decide."""
+        return not self.waiting_for()
+
+    def waiting_for(self) -> list[str]:
+        """What readiness still waits for, in words."""
+        waiting = []
+        cluster = self._cluster.status()
+        if not cluster.nodes_synced:
+            waiting.append(f"nodes from {cluster.kind}: {cluster.last_error or 'first list under way'}")
+        if not cluster.pods_synced:
+            waiting.append(f"pods from {cluster.kind}: {cluster.last_error or 'first list under way'}")
+        rewards = self._rewards.source.status()
+        if not rewards.synced and self._clock() < self._waits_until_s:
+            waiting.append(f"rewards from {rewards.kind}: {rewards.last_error or 'first list under way'}")
+        if self.draining:
+            waiting.append("nothing: shutting down")
+        return waiting
+
+    def report(self) -> dict[str, Any]:
+        """Everything /readyz tells."""
+        waiting = self.waiting_for()
+        cluster, rewards = self._cluster.status(), self._rewards.source.status()
+        age_s = cluster.last_contact_age_s
+        return {
+            "ready": not waiting,
+            "waitingFor": waiting,
+            "cluster": {
+                **asdict(cluster),
+                "stale": age_s is None or age_s > self._cluster_stale_after_s,
+                "table_nodes": self._state.table.node_count,
+                "table_pods": self._state.table.pod_count,
+            },
+            "rewards": {**asdict(rewards), "neutral": self._rewards.is_stale() or not len(self._rewards.rewards)},
+            "charges": len(self._state.charges),
+        }

@@ -1,0 +1,56 @@
+"""Prometheus metrics of the extender, on a registry of its own. Labels are few and fixed: never a node or a pod."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.process_collector import ProcessCollector
+
+from kubesteer.placement.filtering import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LATENCY_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+_CANDIDATES = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+ERRORS = ("bad-input", "body-too-large", "slow-client", "fault")
+
+
+class Metrics:
+    """One object a process; children with labels are looked up once, here."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        latency = Histogram(
+            "kubesteer_request_seconds",
+            "Time in a verb, body read.",
+            ["verb"],
+            buckets=_LATENCY_S,
+            registry=self.registry,
+        )
+        candidates = Histogram(
+            "kubesteer_candidates", "Nodes in a request.", ["verb"], buckets=_CANDIDATES, registry=self.registry
+        )
+        self.latency = {verb: latency.labels(verb) for verb in ("filter", "prioritize")}
+        self.candidates = {verb: candidates.labels(verb) for verb in ("filter", "prioritize")}
+        refused = Counter(
+            "kubesteer_refused_nodes", "Nodes refused by filter, by cause.", ["cause"], registry=self.registry
+        )
+        self.refused = {cause: refused.labels(cause.value) for cause in Cause}
+        self.none_fit = Counter("kubesteer_none_fit", "Filter calls that left no node.", registry=self.registry)
+        late = Counter("kubesteer_deadline_hits", "Calls past their deadline.", ["verb"], registry=self.registry)
+        self.late = {verb: late.labels(verb) for verb in ("filter", "prioritize")}
+        errors = Counter("kubesteer_errors", "Calls that were not answered, by kind.", ["kind"], registry=self.registry)
+        self.errors = {kind: errors.labels(kind) for kind in ERRORS}
+        self.suspect_units = Counter(
+            "kubesteer_suspect_units", "Pods whose SLO looks like a unit mistake.", registry=self.registry
+        )
+        self.unsynced = Counter(
+            "kubesteer_unsynced_decisions", "Decisions made before the node table was complete.", registry=self.registry
+        )
+
+    def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """A gauge that is read when it is asked for."""
+        Gauge(f"kubesteer_{name}", meaning, registry=self.registry).set_function(value)

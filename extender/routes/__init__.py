@@ -1,0 +1,1 @@
+"""HTTP routes: the verbs, and the ops port."""

@@ -1,0 +1,96 @@
+"""The ops port: health, readiness, metrics, version, and why a pod would go where. It only reads."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from extender.routes import schemas
+from extender.routes.body import read_body
+from extender.wire.arguments import ArgumentsReader
+from kubesteer.model.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from extender.decisions import Decisions
+    from extender.health import Health
+    from extender.metrics import Metrics
+    from extender.settings import Limits
+    from kubesteer.placement.engine import Explanation
+
+
+def ops_app(
+    decisions: Decisions, health: Health, metrics: Metrics, limits: Limits, version: str, verbs: FastAPI
+) -> FastAPI:
+    """The application of the ops port; its /docs describe the verbs too."""
+    app: FastAPI = FastAPIOffline(title="kubesteer", version=version, redoc_url=None)
+    reader = ArgumentsReader()
+
+    @app.get("/healthz", tags=["ops"], summary="The event loop turns")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["ops"], summary="Caches are synced; says what is not, and what is stale")
+    async def readyz() -> JSONResponse:
+        report = health.report()
+        return JSONResponse(report, status_code=200 if report["ready"] else 503)
+
+    @app.get("/metrics", tags=["ops"], summary="Prometheus metrics", response_class=Response)
+    async def metrics_page() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/version", tags=["ops"], summary="Version of kubesteer")
+    async def version_page() -> dict[str, str]:
+        return {"version": version}
+
+    @app.post("/explain", tags=["ops"], openapi_extra=schemas.EXPLAIN, summary="Each term of each node's score")
+    async def explain(request: Request) -> JSONResponse:
+        try:
+            body = await read_body(request, limit_bytes=limits.nodes_body_bytes, timeout_s=limits.body_timeout_s)
+            arguments = reader.read(body)
+            pod, explanation = decisions.explain(arguments)
+        except InvalidInput as exc:
+            return JSONResponse({"error": str(exc)}, status_code=400)
+        return JSONResponse(
+            {
+                "pod": f"{pod.namespace}/{pod.name}",
+                "podType": pod.pod_type,
+                "requests": asdict(pod.requests),
+                "nodes": _explained(arguments.names, explanation),
+                "suspect": explanation.filtered.suspect,
+            }
+        )
+
+    own_openapi = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        described = own_openapi()
+        described["paths"] = {**verbs.openapi()["paths"], **described["paths"]}
+        return described
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def _explained(names: list[str], explanation: Explanation) -> list[dict[str, Any]]:
+    """One object a candidate, in request order."""
+    verdicts = {verdict.position: verdict for verdict in explanation.filtered.refused}
+    passed = set(explanation.filtered.passed.tolist())
+    terms = explanation.terms
+    return [
+        {
+            "node": name,
+            "fits": p not in verdicts,
+            "offered": p in passed,
+            "reason": verdicts[p].reason if p in verdicts else None,
+            "balance": None if terms.balance is None else round(float(terms.balance[p]), 4),
+            "reward": None if terms.reward is None else round(float(terms.reward[p]), 4),
+            "total": round(float(terms.total[p]), 4),
+            "score": int(explanation.scores[p]),
+        }
+        for p, name in enumerate(names)
+    ]

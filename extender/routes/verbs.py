@@ -1,0 +1,177 @@
+"""POST /filter and /prioritize: raw bytes in and out, status 200 whatever is wrong, as kube-scheduler expects it.
+
+Only HTTP lives here: bodies, deadlines, counting. Decisions are made in extender.decisions.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request, Response
+
+from extender.routes import schemas
+from extender.routes.body import BodyTooLarge, ClientGone, SlowClient, read_body
+from extender.wire import answers
+from extender.wire.arguments import Arguments, ArgumentsReader
+from kubesteer.model.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from extender.decisions import Decisions
+    from extender.metrics import Metrics
+    from extender.settings import Limits
+    from kubesteer.model.cluster import PodSummary
+
+_JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a verb: when it came, and the id that logs and answers name it by."""
+
+    verb: str
+    decision_id: str
+    started_s: float
+
+
+class Verbs:
+    """The verbs of one extender. on_suspect is told of pods whose SLO looks like a unit mistake."""
+
+    def __init__(
+        self,
+        decisions: Decisions,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        limits: Limits,
+        *,
+        boot_id: str,
+        on_suspect: Callable[[PodSummary, str], None],
+        perf_s: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._decisions = decisions
+        self._metrics = metrics
+        self._log = log
+        self._limits = limits
+        self._boot_id = boot_id
+        self._on_suspect = on_suspect
+        self._perf_s = perf_s
+        self._serial = itertools.count(1)
+        self._reader = ArgumentsReader()
+
+    def router(self, prefix: str) -> APIRouter:
+        """The routes, under a path prefix."""
+        router = APIRouter(prefix=prefix, tags=["extender"])
+        for verb, endpoint, schema, summary in (
+            ("filter", self.filter, schemas.FILTER, "Which nodes can carry the pod"),
+            ("prioritize", self.prioritize, schemas.PRIORITIZE, "A score 0..10 for each node"),
+        ):
+            router.add_api_route(
+                f"/{verb}",
+                endpoint,
+                methods=["POST"],
+                openapi_extra=schema,
+                summary=summary,
+                response_class=Response,
+                operation_id=verb,
+            )
+            router.add_api_route(f"/{verb}", self.how_to_call, methods=["GET"], include_in_schema=False)
+        return router
+
+    async def filter(self, request: Request) -> Response:
+        """The filter verb: ExtenderArgs in, ExtenderFilterResult out."""
+        return await self._answer(request, "filter", self._filter, answers.filter_error)
+
+    async def prioritize(self, request: Request) -> Response:
+        """The prioritize verb: ExtenderArgs in, HostPriorityList out; empty where the request cannot be used."""
+        return await self._answer(request, "prioritize", self._prioritize, lambda _: answers.NO_SCORES)
+
+    async def how_to_call(self, request: Request) -> dict[str, Any]:
+        """A person who opened the address in a browser is told what to do."""
+        return schemas.how_to_call(str(request.url))
+
+    async def _answer(
+        self,
+        request: Request,
+        verb: str,
+        decide: Callable[[Call, Arguments, bool], bytes],
+        failed: Callable[[str], bytes],
+    ) -> Response:
+        call = Call(verb, f"{self._boot_id}-{next(self._serial)}", self._perf_s())
+        status, limits = 200, self._limits
+        try:
+            body = await read_body(request, limit_bytes=limits.nodes_body_bytes, timeout_s=limits.body_timeout_s)
+            content = decide(call, self._read(call, body), self._is_late(call))
+        except InvalidInput as exc:
+            kind, status = _kind_and_status(exc)
+            self._metrics.errors[kind].inc()
+            self._log.warning("request refused", verb=verb, decision=call.decision_id, kind=kind, error=str(exc))
+            content = failed(str(exc))
+        except Exception as exc:  # noqa: BLE001 - the scheduler throws away every answer but 200
+            self._metrics.errors["fault"].inc()
+            self._log.exception("fault", verb=verb, decision=call.decision_id)
+            content = failed(f"kubesteer fault {type(exc).__name__}, decision {call.decision_id}: see its log")
+        self._metrics.latency[verb].observe(self._perf_s() - call.started_s)
+        headers = None if status == 200 else {"Connection": "close"}
+        return Response(content, status_code=status, media_type=_JSON, headers=headers)
+
+    def _read(self, call: Call, body: bytes) -> Arguments:
+        arguments = self._reader.read(body)
+        if arguments.raw_names is not None and len(body) > self._limits.names_body_bytes:
+            raise BodyTooLarge(
+                f"body with NodeNames is over {self._limits.names_body_bytes} bytes; raise limits.names_body_bytes"
+            )
+        self._metrics.candidates[call.verb].observe(len(arguments.names))
+        return arguments
+
+    def _is_late(self, call: Call) -> bool:
+        late = (self._perf_s() - call.started_s) * 1000 > self._limits.deadline_ms
+        if late:
+            self._metrics.late[call.verb].inc()
+            self._log.warning(
+                "deadline hit", verb=call.verb, decision=call.decision_id, deadline_ms=self._limits.deadline_ms
+            )
+        return late
+
+    def _filter(self, call: Call, arguments: Arguments, late: bool) -> bytes:
+        answer = self._decisions.filter(arguments, late=late)
+        filtered, pod = answer.filtered, answer.pod
+        for verdict in filtered.refused:
+            self._metrics.refused[verdict.cause].inc()
+        if not filtered.fitting:
+            self._metrics.none_fit.inc()
+        if answer.unsynced:
+            self._metrics.unsynced.inc()
+        if filtered.suspect is not None:
+            self._on_suspect(pod, filtered.suspect)
+        self._log.debug(
+            "filter",
+            decision=call.decision_id,
+            pod=f"{pod.namespace}/{pod.name}",
+            fitting=filtered.fitting,
+            offered=len(filtered.passed),
+            refused=len(filtered.refused),
+        )
+        return answer.body
+
+    def _prioritize(self, call: Call, arguments: Arguments, late: bool) -> bytes:
+        answer = self._decisions.prioritize(arguments, late=late)
+        self._log.debug("prioritize", decision=call.decision_id, pod=f"{answer.pod.namespace}/{answer.pod.name}")
+        return answer.body
+
+
+def _kind_and_status(exc: InvalidInput) -> tuple[str, int]:
+    """Metric label and HTTP status: 200 so that the scheduler reads the error, but for bodies that were not read."""
+    match exc:
+        case BodyTooLarge():
+            return "body-too-large", 413
+        case SlowClient():
+            return "slow-client", 408
+        case ClientGone():
+            return "slow-client", 400
+        case _:
+            return "bad-input", 200

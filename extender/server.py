@@ -1,0 +1,178 @@
+"""The two HTTP servers of one event loop: guarded heads, TLS that is reread, a drain on SIGTERM. No routes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fastapi import FastAPI
+    from structlog.typing import FilteringBoundLogger
+
+    from extender.settings import Listen, Settings, Tls
+
+
+def guarded_protocol(header_timeout_s: float) -> type[HttpToolsProtocol]:
+    """Uvicorn's protocol, which closes connections whose request head does not come in time (slowloris)."""
+
+    class GuardedProtocol(HttpToolsProtocol):
+        _head_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._await_head()
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            if self._head_timer is None:
+                self._await_head()
+
+        def on_headers_complete(self) -> None:
+            self._forget_timer()
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._forget_timer()
+            super().connection_lost(exc)
+
+        def _await_head(self) -> None:
+            self._head_timer = self.loop.call_later(header_timeout_s, self.transport.close)
+
+        def _forget_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+    return GuardedProtocol
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that leaves signals to the process and tells when it listens."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The process has one handler for both servers."""
+        yield
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, also where the settings asked for a free one."""
+        port: int = self.servers[0].sockets[0].getsockname()[1]
+        return port
+
+    async def wait_started(self, serving: asyncio.Task[None]) -> None:
+        """Until it listens; raises what stopped it otherwise."""
+        while not self.started:
+            if serving.done():
+                serving.result()
+                raise OSError("the server stopped before it listened")
+            await asyncio.sleep(0.01)
+
+
+def verbs_server(app: FastAPI, settings: Settings) -> Server:
+    """The server that kube-scheduler calls."""
+    return Server(
+        _config(
+            app,
+            settings.listen.host,
+            settings.listen.port,
+            timeout_keep_alive=settings.listen.keep_alive_s,
+            timeout_graceful_shutdown=round(settings.listen.grace_s),
+            http=guarded_protocol(settings.limits.header_timeout_s),
+            limit_concurrency=settings.limits.connections,
+            backlog=2048,
+        )
+    )
+
+
+def ops_server(app: FastAPI, settings: Settings) -> Server:
+    """The server for people, probes and Prometheus."""
+    return Server(
+        _config(
+            app,
+            settings.ops.host,
+            settings.ops.port,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=1,
+            http=guarded_protocol(settings.limits.header_timeout_s),
+            limit_concurrency=settings.limits.connections,
+        )
+    )
+
+
+def _config(app: FastAPI, host: str, port: int, **options: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        **options,
+    )
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """The verbs' TLS: at least the version that the settings name, client certificates where there is a client CA."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    _load_certificates(context, tls)
+    if tls.client_ca_file is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _load_certificates(context: ssl.SSLContext, tls: Tls) -> None:
+    if tls.cert_file is not None:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    if tls.client_ca_file is not None:
+        context.load_verify_locations(tls.client_ca_file)
+
+
+async def keep_tls_fresh(context: ssl.SSLContext, tls: Tls, log: FilteringBoundLogger) -> None:
+    """Reads the certificate files again when they change; new connections get the new ones, old ones go on."""
+    files = [file for file in (tls.cert_file, tls.key_file, tls.client_ca_file) if file is not None]
+    read = await asyncio.to_thread(_signatures, files)
+    while True:
+        await asyncio.sleep(tls.reload_s)
+        now = await asyncio.to_thread(_signatures, files)
+        if now == read:
+            continue
+        try:
+            _load_certificates(context, tls)
+        except (OSError, ssl.SSLError) as exc:
+            log.warning("certificate not usable, the last one stays", error=str(exc), cert_file=str(tls.cert_file))
+        else:
+            read = now
+            log.info("certificate reread", cert_file=str(tls.cert_file))
+
+
+def _signatures(files: list[Path]) -> list[tuple[int, int, int] | None]:
+    return [_signature(file) for file in files]
+
+
+def _signature(file: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+async def drain(verbs: Server, ops: Server, listen: Listen) -> None:
+    """Stop in the order that loses no request: readiness is already off; answer on for a while, then finish."""
+    await asyncio.sleep(listen.drain_s)
+    verbs.should_exit = True
+    ops.should_exit = True

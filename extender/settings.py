@@ -1,0 +1,351 @@
+"""Every setting of the extender: meaning, unit, default and range in one place. Parsed once, at the start.
+
+A YAML file gives them by group; environment variables KUBESTEER_<GROUP>__<NAME> come over it. docs/settings.md is
+printed from here (`python -m extender settings`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from kubesteer.model.errors import InvalidSettings
+from kubesteer.model.network import DEFAULT_NETWORK, NetworkResource
+from kubesteer.model.quantity import shown
+from kubesteer.placement.balance import RULES
+from kubesteer.placement.policy import FilterPolicy, Policy, ScorePolicy
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Listen(_Group):
+    """Where kube-scheduler reaches the verbs."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
+    port: Port = Field(8888, description="Port; 0 takes a free one.")
+    path_prefix: str = Field("", description="Path before the verbs, such as /scheduler; urlPrefix must end with it.")
+    keep_alive_s: int = Field(
+        120,
+        ge=90,
+        le=3600,
+        description="Idle connections stay open this long; kube-scheduler's client keeps them 90 s.",
+    )
+    drain_s: float = Field(5.0, ge=0, le=600, description="After SIGTERM: not ready, but still answering, this long.")
+    grace_s: float = Field(10.0, ge=0, le=600, description="After that: at most this long for requests under way.")
+
+    @field_validator("path_prefix")
+    @classmethod
+    def _one_leading_slash(cls, value: str) -> str:
+        return f"/{value.strip('/')}" if value.strip("/") else ""
+
+
+class Ops(_Group):
+    """The second port: health, readiness, metrics, documentation, explain."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(8889, description="Port; 0 takes a free one.")
+
+
+class Tls(_Group):
+    """TLS of the verbs' port. Files are read again when they change."""
+
+    cert_file: Path | None = Field(None, description="Server certificate (PEM); switches TLS on.")
+    key_file: Path | None = Field(None, description="Its key (PEM).")
+    client_ca_file: Path | None = Field(None, description="CA of client certificates (PEM); switches mTLS on.")
+    min_version: Literal["1.2", "1.3"] = Field("1.2", description="Lowest TLS version.")
+    reload_s: float = Field(10.0, gt=0, le=3600, description="How often the files are looked at.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Tls:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together; give both or neither")
+        if self.client_ca_file and not self.cert_file:
+            raise ValueError("client_ca_file needs cert_file and key_file; give all three for mTLS")
+        return self
+
+
+class Limits(_Group):
+    """What one request may take."""
+
+    names_body_bytes: int = Field(
+        4 << 20, ge=1 << 10, le=1 << 30, description="Largest body with NodeNames; 5,000 names are about 220 kB."
+    )
+    nodes_body_bytes: int = Field(
+        128 << 20, ge=1 << 10, le=1 << 30, description="Largest body with full Nodes; a node is 6 to 20 kB."
+    )
+    header_timeout_s: float = Field(5.0, gt=0, le=300, description="Longest wait for the head of a request.")
+    body_timeout_s: float = Field(5.0, gt=0, le=300, description="Longest wait for its body.")
+    deadline_ms: float = Field(
+        300.0,
+        gt=0,
+        le=60_000,
+        description="Past this, prioritize answers neutral and filter without its short list; "
+        "keep it below the scheduler's httpTimeout.",
+    )
+    connections: int = Field(1024, ge=1, le=100_000, description="Connections at once; more are refused.")
+
+
+class Cluster(_Group):
+    """Where nodes and pods come from."""
+
+    source: Literal["file", "kubernetes"] = Field("file", description="A cluster file, or the Kubernetes API.")
+    file: Path = Field(
+        Path("examples/cluster.yaml"),
+        description="What `kubectl get nodes,pods -A -o yaml` printed; read when it changes.",
+    )
+    poll_s: float = Field(1.0, gt=0, le=3600, description="How often the file is looked at.")
+    kubeconfig: Path | None = Field(None, description="kubeconfig file; none takes in-cluster credentials.")
+    context: str | None = Field(None, description="Context in it; none takes the current one.")
+    stale_after_s: float = Field(
+        60.0, gt=0, le=86_400, description="Without word from the source for this long, metrics and /readyz say stale."
+    )
+
+
+class Rewards(_Group):
+    """Where learned rewards come from, and how they are read."""
+
+    source: Literal["memory", "file", "etcd", "etcd3"] = Field(
+        "memory", description="memory: none but what is put there; file; etcd; or etcd by the etcd3 package (extra)."
+    )
+    file: Path = Field(Path("examples/rewards.yaml"), description="Rewards file; read when it changes.")
+    poll_s: float = Field(1.0, gt=0, le=3600, description="How often the file is looked at.")
+    endpoints: tuple[str, ...] = Field(("127.0.0.1:2379",), min_length=1, description="etcd endpoints, host:port.")
+    prefix: str = Field("/kubesteer/rewards", min_length=1, description="Keys are <prefix>/v1/<node>/<pod type>.")
+    ca_file: Path | None = Field(None, description="CA of etcd's certificate (PEM); switches TLS on.")
+    cert_file: Path | None = Field(None, description="Client certificate (PEM) for mTLS.")
+    key_file: Path | None = Field(None, description="Its key (PEM).")
+    user: str | None = Field(None, description="etcd user.")
+    password_file: Path | None = Field(None, description="File with the user's password.")
+    half_life_s: float = Field(21_600.0, gt=0, description="Age at which evidence counts half.")
+    prior_mean: float = Field(0.5, ge=0, le=1, description="Reward of a pair that nobody has tried.")
+    prior_evidence: float = Field(2.0, gt=0, description="How many runs' worth that prior counts.")
+    startup_wait_s: float = Field(
+        10.0, ge=0, le=3600, description="Readiness waits this long for the first list, then goes on without rewards."
+    )
+    stale_after_s: float = Field(
+        300.0, gt=0, description="Without word from the store for this long, rewards become neutral."
+    )
+
+
+class Direction(_Group):
+    """One direction of network traffic."""
+
+    direction: str = Field(min_length=1, description="Name in reasons and metrics.")
+    resource_names: tuple[str, ...] = Field(
+        min_length=1, description="Extended resources in bit/s; a pod's first counts, a node's first is its capacity."
+    )
+    annotation: str = Field("", description="Bandwidth annotation read where no extended resource is asked for.")
+    overcommit: float = Field(1.0, gt=0, le=100, description="Factor on the capacity for SLOs asked for by annotation.")
+
+
+class Network(_Group):
+    """Network resources."""
+
+    directions: tuple[Direction, ...] = Field(
+        tuple(
+            Direction(
+                direction=n.direction, resource_names=n.resource_names, annotation=n.annotation, overcommit=n.overcommit
+            )
+            for n in DEFAULT_NETWORK
+        ),
+        min_length=1,
+        max_length=8,
+        description="The directions, in order; DepCon2's rule reads the first.",
+    )
+
+
+_FILTER, _SCORE = FilterPolicy(), ScorePolicy()
+
+
+class Filter(_Group):
+    """Which nodes are refused."""
+
+    refuse_unknown_capacity: bool = Field(
+        _FILTER.refuse_unknown_capacity,
+        description="Refuse an SLO asked for by annotation on nodes that publish no capacity.",
+    )
+    measured_fresh_s: float = Field(
+        _FILTER.measured_fresh_s, ge=0, description="Measured traffic younger than this counts; 0 switches it off."
+    )
+    quarantine_below: float = Field(
+        _FILTER.quarantine_below, ge=0, le=1, description="Rewards below this refuse the node; 0 switches it off."
+    )
+    quarantine_evidence: float = Field(
+        _FILTER.quarantine_evidence, ge=0, description="Least evidence, in runs, for a quarantine."
+    )
+    suspect_fraction: float = Field(
+        _FILTER.suspect_fraction, ge=0, le=1, description="SLOs below this part of every capacity are named as suspect."
+    )
+    shortlist: int | None = Field(
+        None, ge=1, description="Filter returns only this many best nodes; none returns all that fit."
+    )
+
+
+class Score(_Group):
+    """How nodes are ordered."""
+
+    balance_rule: Literal["stddev", "upstream-1.21", "upstream-1.22", "upstream-1.36", "depcon2"] = Field(
+        "stddev", description="How balance is computed; see docs/scoring.md."
+    )
+    balance_weight: float = Field(_SCORE.balance_weight, ge=0, le=100, description="Weight of balance.")
+    reward_weight: float = Field(_SCORE.reward_weight, ge=0, le=100, description="Weight of the learned reward.")
+    least_spread: float = Field(
+        _SCORE.least_spread, ge=0, le=1, description="Score differences below this are not stretched to 0..10."
+    )
+    charge_ttl_s: float = Field(
+        10.0,
+        ge=0,
+        le=600,
+        description="A pod just placed counts on its node this long, or until the watch tells of it.",
+    )
+
+    @field_validator("balance_rule")
+    @classmethod
+    def _exists(cls, value: str) -> str:
+        if value not in RULES:
+            raise ValueError(f"no such rule; one of {', '.join(RULES)}")
+        return value
+
+
+class Log(_Group):
+    """What is written to standard output."""
+
+    format: Literal["console", "json"] = Field("console", description="For people, or for machines.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug tells every decision.")
+
+
+class Settings(BaseSettings):
+    """All settings, by group."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="KUBESTEER_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    listen: Listen = Listen()
+    ops: Ops = Ops()
+    tls: Tls = Tls()
+    limits: Limits = Limits()
+    cluster: Cluster = Cluster()
+    rewards: Rewards = Rewards()
+    network: Network = Network()
+    filter: Filter = Filter()
+    score: Score = Score()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file."""
+        return env_settings, init_settings
+
+    def policy(self) -> Policy:
+        """The part that the engine needs."""
+        return Policy(
+            network=tuple(NetworkResource(**direction.model_dump()) for direction in self.network.directions),
+            filter=FilterPolicy(**self.filter.model_dump(exclude={"shortlist"})),
+            score=ScorePolicy(**self.score.model_dump(exclude={"charge_ttl_s"})),
+        )
+
+
+def load(path: Path | None) -> Settings:
+    """Settings from a YAML file (none: defaults) and the environment. Raises InvalidSettings naming each bad value."""
+    content: Any = {}
+    if path is not None:
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+            raise InvalidSettings(f"settings file {path}: {exc}") from exc
+        if content is None:
+            content = {}
+        if not isinstance(content, dict):
+            raise InvalidSettings(f"settings file {path}: write groups of settings (listen:, cluster:, ...)")
+    try:
+        return Settings(**content)
+    except ValidationError as exc:
+        raise InvalidSettings("\n".join(_sentence(error) for error in exc.errors())) from exc
+
+
+def _sentence(error: Any) -> str:
+    """Name, value and rule of one bad setting."""
+    name = ".".join(str(part) for part in error["loc"])
+    rule = "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"]
+    return f"{name}: {rule}, not {shown(error['input'])}"
+
+
+def reference() -> str:
+    """All settings as Markdown: name, environment variable, default, range, meaning."""
+    lines = [
+        "# Settings",
+        "",
+        "Printed by `python -m extender settings`. A YAML file has them by group; environment variables come over it.",
+    ]
+    for group, field in Settings.model_fields.items():
+        model = field.annotation
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            raise TypeError(f"settings group {group} is no model")
+        lines += [
+            "",
+            f"## {group}",
+            "",
+            str(model.__doc__),
+            "",
+            "| name | default | range | meaning |",
+            "|---|---|---|---|",
+        ]
+        for name, setting in model.model_fields.items():
+            default = (
+                "see below" if group == "network" else _shown_default(setting.get_default(call_default_factory=True))
+            )
+            lines.append(f"| `{name}` | {default} | {_range(setting)} | {setting.description} |")
+        if group == "network":
+            lines += [
+                "",
+                "Default:",
+                "",
+                "```yaml",
+                yaml.safe_dump(Network().model_dump(mode="json"), sort_keys=False) + "```",
+            ]
+    lines += ["", "As a variable: `KUBESTEER_<GROUP>__<NAME>`, for example `KUBESTEER_LISTEN__PORT=9000`.", ""]
+    return "\n".join(lines)
+
+
+def _shown_default(value: object) -> str:
+    return "none" if value is None else f"`{list(value) if isinstance(value, tuple) else value}`"
+
+
+def _range(setting: Any) -> str:
+    """The bounds of a setting, or its choices."""
+    bounds = [
+        f"{sign} {getattr(rule, key)}"
+        for rule in setting.metadata
+        for key, sign in (
+            ("ge", ">="),
+            ("gt", ">"),
+            ("le", "<="),
+            ("min_length", "length >="),
+            ("max_length", "length <="),
+        )
+        if getattr(rule, key, None) is not None
+    ]
+    choices = getattr(setting.annotation, "__args__", ())
+    if not bounds and choices and all(isinstance(choice, str) for choice in choices):
+        return " ".join(f"`{choice}`" for choice in choices)
+    return ", ".join(bounds)

@@ -1,0 +1,98 @@
+"""Reads ExtenderArgs. Field names are Go's, in any case; what cannot be used is named. Nothing is decided here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from kubesteer.clients.kubernetes.objects import Node, Pod
+from kubesteer.model.errors import InvalidInput
+
+_NULL = msgspec.Raw(b"null")
+"""Raw equals Raw only, never bytes."""
+_KEYS = {"pod": "Pod", "nodes": "Nodes", "nodenames": "NodeNames"}
+
+
+class _Args(msgspec.Struct):
+    """The three fields as raw JSON: node names are copied to the answer as they came."""
+
+    pod: msgspec.Raw = msgspec.field(default_factory=lambda: _NULL, name="Pod")
+    nodes: msgspec.Raw = msgspec.field(default_factory=lambda: _NULL, name="Nodes")
+    node_names: msgspec.Raw = msgspec.field(default_factory=lambda: _NULL, name="NodeNames")
+
+
+class _RawNodeList(msgspec.Struct):
+    items: list[msgspec.Raw] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """One request. names: the candidates in order; raw_names: the same as JSON, or None where full nodes came.
+
+    nodes and raw_nodes: the full nodes, decoded and as they came (nodeCacheCapable false); empty in names mode.
+    """
+
+    pod: Pod
+    names: list[str]
+    raw_names: bytes | None
+    nodes: list[Node]
+    raw_nodes: list[bytes]
+
+
+class ArgumentsReader:
+    """Decodes bodies; keeps its decoders, and nothing of what it read."""
+
+    def __init__(self) -> None:
+        self._args = msgspec.json.Decoder(_Args)
+        self._any_case = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        self._pod = msgspec.json.Decoder(Pod)
+        self._names = msgspec.json.Decoder(list[str])
+        self._node_list = msgspec.json.Decoder(_RawNodeList)
+        self._node = msgspec.json.Decoder(Node)
+
+    def read(self, body: bytes) -> Arguments:
+        """The arguments in a body. Raises InvalidInput naming what is wrong."""
+        if not body:
+            raise InvalidInput("body is empty; send ExtenderArgs as JSON: Pod, and NodeNames or Nodes")
+        args = self._fields(body)
+        if args.pod == _NULL:
+            raise InvalidInput("Pod is missing or null; send the pod that is to be placed")
+        pod: Pod = _decoded(self._pod, args.pod, "Pod")
+        if not pod.metadata.name and not pod.metadata.uid:
+            raise InvalidInput("Pod.metadata.name is empty; send the pod as the API has it")
+        if args.node_names != _NULL:
+            names: list[str] = _decoded(self._names, args.node_names, "NodeNames")
+            return Arguments(pod, names, bytes(args.node_names), [], [])
+        if args.nodes == _NULL:
+            raise InvalidInput(
+                "Nodes and NodeNames are both null; send one of them (nodeCacheCapable: true sends names)"
+            )
+        raw_nodes = _decoded(self._node_list, args.nodes, "Nodes").items or []
+        nodes = [_decoded(self._node, raw, f"Nodes.items[{i}]") for i, raw in enumerate(raw_nodes)]
+        return Arguments(pod, [node.metadata.name for node in nodes], None, nodes, [bytes(raw) for raw in raw_nodes])
+
+    def _fields(self, body: bytes) -> _Args:
+        args: _Args = _decoded(self._args, body, "body")
+        if args.pod == _NULL or (args.nodes == _NULL and args.node_names == _NULL):
+            # Go reads keys in any case, and some clients send lowerCamel.
+            fields: dict[str, msgspec.Raw] = _decoded(self._any_case, body, "body")
+            folded = {_KEYS[key.lower()]: raw for key, raw in fields.items() if key.lower() in _KEYS}
+            args = _Args(**{name: folded[key] for name, key in _FIELDS if key in folded})
+        return args
+
+
+T = TypeVar("T")
+_FIELDS = (("pod", "Pod"), ("nodes", "Nodes"), ("node_names", "NodeNames"))
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, where: str) -> T:
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as exc:
+        raise InvalidInput(f"{where}: {exc}") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise InvalidInput(f"{where} is not JSON: {exc}") from exc
+    except RecursionError as exc:
+        raise InvalidInput(f"{where} is nested too deeply; send ExtenderArgs as JSON") from exc

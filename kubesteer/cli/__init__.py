@@ -1,0 +1,1 @@
+"""The `kubesteer` command: thin; every command calls one capability."""
