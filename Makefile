@@ -46,8 +46,8 @@ arrows: $(INSTALLED) ## Imports go one way
 
 check: lint types arrows test ## Everything a commit must pass
 
-cluster-binaries: $(INSTALLED) ## Build the real control plane (about 8 minutes the first time)
-	@$(RUN) -m tests.e2e.cluster build
+cluster-binaries: $(INSTALLED) ## Build the real control plane (about 12 minutes the first time)
+	@$(RUN) -m tests.e2e.cluster build controlplane own kwok older
 
 e2e: cluster-binaries ## Against the real kube-scheduler, API server and etcd
 	@$(RUN) -m pytest tests/e2e --override-ini addopts= -q -ra -p no:schemathesis --timeout 600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import uvloop
 
 from extender.app import run
 from extender.logs import make_logger
+from extender.routes.schemas import EXAMPLE
 from extender.settings import Settings, load, reference
 from kubesteer.model.errors import InvalidSettings
 
@@ -43,8 +45,9 @@ def start(config: Path | None = None) -> None:
 
     def on_start(verbs_url: str, ops_url: str) -> None:
         log.info("listening", verbs=verbs_url, ops=ops_url)
-        if settings.log.format == "console" and sys.stdout.isatty():
+        if settings.log.format == "console":
             sys.stdout.write(_hints(verbs_url, ops_url))
+            sys.stdout.flush()
 
     try:
         uvloop.run(run(settings, log, on_start))
@@ -66,7 +69,24 @@ def _settings(config: Path | None) -> Settings:
 
 
 def _hints(verbs_url: str, ops_url: str) -> str:
-    return ""
+    """Commands that work when pasted, against the example cluster."""
+    body = json.dumps({**EXAMPLE, "NodeNames": [f"node-{i}" for i in range(1, 7)]})
+    post = "curl -s -X POST -H 'Content-Type: application/json' -d"
+    return f"""
+Try it from another terminal:
+
+1. Which nodes can carry the network SLO of a web pod, and why not the others:
+   {post} '{body}' {verbs_url}/filter
+
+2. A score from 0 to 10 for each:
+   {post} '{body}' {verbs_url}/prioritize
+
+3. Each term of each score (balance, learned reward):
+   {post} '{body}' {ops_url}/explain
+
+Documentation: {ops_url}/docs   Metrics: {ops_url}/metrics   Ready: {ops_url}/readyz   Stop: Ctrl-C
+
+"""
 
 
 if __name__ == "__main__":

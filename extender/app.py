@@ -25,6 +25,7 @@ from fastapi import FastAPI
 from extender.decisions import Decisions
 from extender.health import Health
 from extender.metrics import Metrics
+from extender.reward_stores import reward_source
 from extender.rewards import RewardView
 from extender.routes.ops import ops_app
 from extender.routes.verbs import Verbs
@@ -32,15 +33,13 @@ from extender.server import drain, keep_tls_fresh, ops_server, tls_context, verb
 from extender.state import ClusterState
 from extender.warnings import UnitsWarnings, WarningSink
 from kubesteer.clients.kubernetes.cluster_file import FileSource
-from kubesteer.clients.rewards.file import FileSource as RewardsFile
-from kubesteer.clients.rewards.memory import MemorySource, MemoryStore
 from kubesteer.placement.engine import Engine
 from kubesteer.rewards.table import Belief, RewardTable
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from extender.settings import Rewards, Settings
+    from extender.settings import Settings
     from kubesteer.clients.kubernetes.api import ApiServer
     from kubesteer.clients.kubernetes.port import ClusterSource
     from kubesteer.clients.rewards.port import RewardSink, RewardSource
@@ -242,23 +241,3 @@ class _PodEvents:
 
         reference = PodReference(pod.namespace, pod.name, pod.uid)
         await create_event(self._api, reference, reason="SuspectNetworkSLO", message=message, now=datetime.now(UTC))
-
-
-def reward_source(choice: Rewards, sink: RewardSink) -> RewardSource:
-    """The reward store that the settings name, feeding the sink."""
-    match choice.source:
-        case "memory":
-            return MemorySource(MemoryStore(choice.prefix), sink, clock=time.monotonic)
-        case "file":
-            return RewardsFile(
-                choice.file, sink, clock=time.monotonic, unix_clock=time.time, poll_interval_s=choice.poll_s
-            )
-        case "etcd" | "etcd3":
-            return _etcd_source(choice, sink)
-
-
-def _etcd_source(choice: Rewards, sink: RewardSink) -> RewardSource:
-    """The mirror of etcd; imported only here, as its protobuf messages cannot be loaded beside those of another back end."""
-    from kubesteer.clients.rewards.etcd import EtcdSource  # noqa: PLC0415
-
-    return EtcdSource(choice, sink)

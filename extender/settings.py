@@ -118,7 +118,7 @@ class Rewards(_Group):
     file: Path = Field(Path("examples/rewards.yaml"), description="Rewards file; read when it changes.")
     poll_s: float = Field(1.0, gt=0, le=3600, description="How often the file is looked at.")
     endpoints: tuple[str, ...] = Field(("127.0.0.1:2379",), min_length=1, description="etcd endpoints, host:port.")
-    prefix: str = Field("/kubesteer/rewards", min_length=1, description="Keys are <prefix>/v1/<node>/<pod type>.")
+    prefix: str = Field("/kubesteer", min_length=1, description="Keys are <prefix>/v1/<node>/<pod type>.")
     ca_file: Path | None = Field(None, description="CA of etcd's certificate (PEM); switches TLS on.")
     cert_file: Path | None = Field(None, description="Client certificate (PEM) for mTLS.")
     key_file: Path | None = Field(None, description="Its key (PEM).")

@@ -1,0 +1,55 @@
+"""Opens the reward store that the settings name. Nothing is read before its source runs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from kubesteer.clients.rewards.file import FileSource
+from kubesteer.clients.rewards.memory import MemorySource, MemoryStore
+from kubesteer.model.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from extender.settings import Rewards
+    from kubesteer.clients.rewards.etcd_options import EtcdOptions
+    from kubesteer.clients.rewards.port import RewardSink, RewardSource
+
+
+def reward_source(choice: Rewards, sink: RewardSink) -> RewardSource:
+    """The source that keeps the sink equal to the store. Raises InvalidSettings where they cannot be used.
+
+    The etcd back ends are imported here: only one of their protobuf packages can be loaded in a process.
+    """
+    match choice.source:
+        case "memory":
+            return MemorySource(MemoryStore(choice.prefix), sink, clock=time.monotonic)
+        case "file":
+            return FileSource(
+                choice.file, sink, clock=time.monotonic, unix_clock=time.time, poll_interval_s=choice.poll_s
+            )
+        case "etcd":
+            from kubesteer.clients.rewards.etcd import etcd_source  # noqa: PLC0415
+
+            return etcd_source(_etcd_options(choice), sink)
+        case "etcd3":
+            from kubesteer.clients.rewards.etcd3_backend import etcd3_source  # noqa: PLC0415
+
+            return etcd3_source(_etcd_options(choice), sink)
+
+
+def _etcd_options(choice: Rewards) -> EtcdOptions:
+    from kubesteer.clients.rewards.etcd_options import EtcdOptions  # noqa: PLC0415
+
+    try:
+        password = choice.password_file.read_text().strip() if choice.password_file else None
+    except OSError as exc:
+        raise InvalidSettings(f"rewards.password_file: {exc}") from exc
+    return EtcdOptions(
+        endpoints=choice.endpoints,
+        prefix=choice.prefix,
+        ca_file=choice.ca_file,
+        cert_file=choice.cert_file,
+        key_file=choice.key_file,
+        user=choice.user,
+        password=password,
+    )
