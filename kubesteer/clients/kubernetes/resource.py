@@ -1,0 +1,169 @@
+"""Nodes and pods as resources of the API: where they are listed, how they are decoded, where they go.
+
+No I/O: bytes come in, summaries go to the sink.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic
+
+import msgspec
+
+from kubesteer.clients.kubernetes.objects import (
+    Added,
+    Bookmark,
+    Deleted,
+    Failure,
+    ListMeta,
+    Metadata,
+    Modified,
+    Named,
+    Node,
+    NodeList,
+    ObjectT,
+    Pod,
+    PodList,
+    RawList,
+)
+from kubesteer.clients.kubernetes.port import ClusterSink
+from kubesteer.model.cluster import summarise_node, summarise_pod
+from kubesteer.model.network import NetworkResource
+
+_LIVE = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
+"""The selector of kube-scheduler itself: both then count the same pods, and finished ones are not even sent. One that
+finishes arrives as DELETED."""
+
+_CONTINUE = re.compile(rb'"continue":"([^"\\]+)"')
+_HEAD_B = 8192
+"""The API server writes a list's metadata first, and it is short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource(Generic[ObjectT]):
+    """One kind of object.
+
+    put: summarise and store; raises InvalidQuantity. key: what `delete` takes.
+    """
+
+    kind: str
+    path: str
+    selector: Mapping[str, str]
+    page: msgspec.json.Decoder[PodList | NodeList]
+    item: msgspec.json.Decoder[ObjectT]
+    event: msgspec.json.Decoder[Added[ObjectT] | Modified[ObjectT] | Deleted | Bookmark | Failure]
+    key: Callable[[Metadata], str]
+    put: Callable[[ObjectT], None]
+    delete: Callable[[str], None]
+
+
+def nodes_into(sink: ClusterSink, network: Sequence[NetworkResource]) -> Resource[Node]:
+    """Nodes, by name."""
+
+    def put(node: Node) -> None:
+        sink.put_node(summarise_node(node, network))
+
+    return Resource(
+        kind="Node",
+        path="/api/v1/nodes",
+        selector={},
+        page=msgspec.json.Decoder(NodeList),
+        item=msgspec.json.Decoder(Node),
+        event=msgspec.json.Decoder(Added[Node] | Modified[Node] | Deleted | Bookmark | Failure),
+        key=lambda metadata: metadata.name,
+        put=put,
+        delete=sink.delete_node,
+    )
+
+
+def pods_into(sink: ClusterSink, network: Sequence[NetworkResource]) -> Resource[Pod]:
+    """Pods that have not ended, by uid."""
+
+    def put(pod: Pod) -> None:
+        sink.put_pod(summarise_pod(pod, network))
+
+    return Resource(
+        kind="Pod",
+        path="/api/v1/pods",
+        selector=_LIVE,
+        page=msgspec.json.Decoder(PodList),
+        item=msgspec.json.Decoder(Pod),
+        event=msgspec.json.Decoder(Added[Pod] | Modified[Pod] | Deleted | Bookmark | Failure),
+        key=lambda metadata: metadata.uid or full_name(metadata),
+        put=put,
+        delete=sink.delete_pod,
+    )
+
+
+def full_name(metadata: Metadata) -> str:
+    """namespace/name, or the name of what has no namespace."""
+    return f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
+
+
+def named(raw: bytes | msgspec.Raw) -> Metadata:
+    """The metadata of an object that may be of any shape; empty where even that cannot be read."""
+    try:
+        return msgspec.json.decode(raw, type=Named).metadata
+    except msgspec.MsgspecError:
+        return Metadata()
+
+
+def continue_token(body: bytes) -> str:
+    """Where the next page begins, empty on the last page; read before the page is decoded, and far cheaper."""
+    end = body.find(b'"items"', 0, _HEAD_B)
+    if end < 0:
+        return msgspec.json.decode(body, type=RawList).metadata.continue_
+    found = _CONTINUE.search(body, 0, end)
+    return found[1].decode() if found else ""
+
+
+def listed_version(body: bytes) -> str:
+    """The version at which a list was made, whatever it holds."""
+    return msgspec.json.decode(body, type=RawList).metadata.resource_version
+
+
+def decode_page(
+    body: bytes, resource: Resource[ObjectT]
+) -> tuple[ListMeta, Sequence[ObjectT], Mapping[str, tuple[str, str]]]:
+    """A page's metadata, its objects, and (name, why) by key of those that cannot be decoded.
+
+    Raises MsgspecError for a body that is no list.
+    """
+    try:
+        page = resource.page.decode(body)
+    except msgspec.ValidationError:
+        return _decode_one_by_one(body, resource)
+    return page.metadata, page.items or (), {}  # type: ignore[return-value]
+
+
+def _decode_one_by_one(
+    body: bytes, resource: Resource[ObjectT]
+) -> tuple[ListMeta, Sequence[ObjectT], Mapping[str, tuple[str, str]]]:
+    page = msgspec.json.decode(body, type=RawList)
+    items: list[ObjectT] = []
+    odd: dict[str, tuple[str, str]] = {}
+    for raw in page.items or ():
+        try:
+            items.append(resource.item.decode(raw))
+        except msgspec.ValidationError as exc:
+            metadata = named(raw)
+            odd[resource.key(metadata)] = (full_name(metadata), str(exc))
+    return page.metadata, items, odd
+
+
+async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Whole lines out of chunks that end anywhere; an empty chunk passes as an empty line. A last half is dropped."""
+    parts: list[bytes] = []
+    async for chunk in chunks:
+        if not chunk:
+            yield b""
+            continue
+        *whole, rest = chunk.split(b"\n")
+        for line in whole:
+            parts.append(line)
+            yield b"".join(parts)
+            parts.clear()
+        if rest:
+            parts.append(rest)

@@ -1,0 +1,1 @@
+"""Where rewards are kept: ports, etcd (two back ends), a file, memory. What a reward means is not decided here."""

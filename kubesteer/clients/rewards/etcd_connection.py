@@ -1,0 +1,212 @@
+"""One logged-in connection to one etcd member: list, watch, put, delete, in the words of this room.
+
+Both back ends share it; they differ in the Wire below it. It does not reconnect: whoever holds it opens another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+
+from kubesteer.clients.rewards.etcd_options import EtcdOptions
+from kubesteer.clients.rewards.feed import Entry
+from kubesteer.model.errors import StoreUnavailable
+from kubesteer.model.reward import KeyRange
+
+Metadata = tuple[tuple[str, str], ...]
+
+_REQUIRE_LEADER = ("hasleader", "true")
+"""A member cut off from the others ends its watches instead of going quiet."""
+_LOGIN_AGAIN = ("invalid auth token", "revision of auth store is old", "user name is empty")
+_REMOVED = 1
+"""An event's type, on the wire: 0 for a put."""
+_NO_LOGIN_NEEDED = "authentication is not enabled"
+
+
+class Stream(Protocol):
+    """An open watch."""
+
+    async def read(self) -> Any:
+        """The next message; None when the server has ended the stream. Raises grpc.RpcError."""
+
+    def cancel(self) -> None:
+        """Ends it, from this side."""
+
+
+class Wire(Protocol):
+    """A gRPC channel in one library's hands."""
+
+    messages: Any
+    """The module with etcd's message classes."""
+
+    async def call(self, service: str, method: str, request: Any, metadata: Metadata) -> Any:
+        """The answer to one request. Raises grpc.RpcError."""
+
+    async def watch(self, request: Any, metadata: Metadata) -> Stream:
+        """Opens a watch. Raises grpc.RpcError."""
+
+    async def close(self) -> None:
+        """Lets go of the channel."""
+
+
+Connect = Callable[[str], Awaitable["EtcdConnection"]]
+"""Opens a connection to a host:port. Raises StoreUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Which store answered, and how far it is."""
+
+    cluster_id: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list."""
+
+    head: Head
+    entries: list[Entry]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry put, or removed when there is no value."""
+
+    key: bytes
+    value: bytes | None
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchBatch:
+    """What one message of a watch says."""
+
+    head: Head
+    changes: list[Change]
+    ended_because: str | None
+
+
+class EtcdConnection:
+    """Every call raises StoreUnavailable when etcd does not do as asked."""
+
+    def __init__(self, wire: Wire, address: str, options: EtcdOptions) -> None:
+        self._wire = wire
+        self._address = address
+        self._options = options
+        self._token: Metadata = ()
+
+    async def log_in(self) -> None:
+        """Gets a token when there is a user; a store without authentication needs none."""
+        if self._options.user is None:
+            return
+        request = self._wire.messages.AuthenticateRequest(name=self._options.user, password=self._options.password)
+        try:
+            answer = await self._wire.call("Auth", "Authenticate", request, ())
+        except grpc.RpcError as exc:
+            if _NO_LOGIN_NEEDED not in _details(exc):
+                raise self._unavailable(exc) from exc
+        else:
+            self._token = (("token", answer.token),)
+
+    async def page(self, span: KeyRange, *, revision: int = 0) -> Page:
+        """The first entries of a range; at a past revision, when one is given."""
+        request = self._wire.messages.RangeRequest(
+            key=span.start, range_end=span.end, limit=self._options.page_size, revision=revision
+        )
+        answer = await self._call("Range", request)
+        return Page(_head(answer), [(kv.key, kv.value) for kv in answer.kvs], answer.more)
+
+    async def head(self, span: KeyRange) -> Head:
+        """Asks the store whether it is there; it answers only while it has a majority."""
+        request = self._wire.messages.RangeRequest(key=span.start, keys_only=True)
+        return _head(await self._call("Range", request))
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        """Stores an entry."""
+        await self._call("Put", self._wire.messages.PutRequest(key=key, value=value))
+
+    async def delete(self, key: bytes) -> None:
+        """Removes an entry."""
+        await self._call("DeleteRange", self._wire.messages.DeleteRangeRequest(key=key))
+
+    async def watch(self, span: KeyRange, *, start_revision: int) -> AsyncGenerator[WatchBatch | None, None]:
+        """Every change from a revision on; None after a heartbeat's time without one. Ends only by raising."""
+        messages = self._wire.messages
+        create = messages.WatchCreateRequest(
+            key=span.start, range_end=span.end, start_revision=start_revision, progress_notify=True
+        )
+        try:
+            request = messages.WatchRequest(create_request=create)
+            stream = await self._wire.watch(request, (*self._token, _REQUIRE_LEADER))
+        except grpc.RpcError as exc:
+            raise self._unavailable(exc) from exc
+        reading: asyncio.Task[Any] | None = None
+        try:
+            while True:
+                reading = reading or asyncio.ensure_future(stream.read())
+                done, _ = await asyncio.wait({reading}, timeout=self._options.heartbeat_s)
+                if not done:
+                    yield None
+                    continue
+                answer, reading = reading.result(), None
+                if answer is None:
+                    raise StoreUnavailable(f"etcd {self._address} ended the watch")
+                yield _batch(answer)
+        except grpc.RpcError as exc:
+            raise self._unavailable(exc) from exc
+        finally:
+            if reading:
+                reading.cancel()
+                await asyncio.wait({reading})
+            stream.cancel()
+
+    async def close(self) -> None:
+        """Lets go of the channel."""
+        await self._wire.close()
+
+    async def _call(self, method: str, request: Any) -> Any:
+        try:
+            try:
+                return await self._wire.call("KV", method, request, self._token)
+            except grpc.RpcError as exc:
+                if self._options.user is None or not _asks_for_login(exc):
+                    raise
+            await self.log_in()
+            return await self._wire.call("KV", method, request, self._token)
+        except grpc.RpcError as exc:
+            raise self._unavailable(exc) from exc
+
+    def _unavailable(self, exc: grpc.RpcError) -> StoreUnavailable:
+        return StoreUnavailable(f"etcd {self._address}: {exc.code().name}: {_details(exc)}")
+
+
+def _asks_for_login(exc: grpc.RpcError) -> bool:
+    """Tokens run out (5 min unused by default), and every change of users or roles makes them void."""
+    return exc.code() is grpc.StatusCode.UNAUTHENTICATED or any(text in _details(exc) for text in _LOGIN_AGAIN)
+
+
+def _details(exc: grpc.RpcError) -> str:
+    return exc.details() or "no details"
+
+
+def _head(answer: Any) -> Head:
+    return Head(answer.header.cluster_id, answer.header.revision)
+
+
+def _batch(answer: Any) -> WatchBatch:
+    changes = [
+        Change(event.kv.key, None if event.type == _REMOVED else event.kv.value, event.kv.mod_revision)
+        for event in answer.events
+    ]
+    ended_because = None
+    if answer.compact_revision:
+        ended_because = f"the history before revision {answer.compact_revision} is compacted"
+    elif answer.canceled:
+        ended_because = answer.cancel_reason or "no reason given"
+    return WatchBatch(_head(answer), changes, ended_because)
