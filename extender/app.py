@@ -11,6 +11,7 @@ import gc
 import os
 import secrets
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from extender.reward_stores import reward_source
 from extender.rewards import RewardView
 from extender.routes.ops import ops_app
 from extender.routes.verbs import Verbs
-from extender.server import drain, keep_tls_fresh, ops_server, tls_context, verbs_server
+from extender.server import bind, drain, keep_tls_fresh, ops_server, tls_context, verbs_server
 from extender.state import ClusterState
 from extender.warnings import UnitsWarnings, WarningSink
 from kubesteer.clients.kubernetes.cluster_file import FileSource
@@ -145,6 +146,8 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
     """Run the sources and both servers until told to stop; then drain."""
     settings, log = parts.settings, parts.log
     verbs, ops = verbs_server(parts.verbs, settings), ops_server(parts.ops, settings)
+    verbs_socket = bind("listen", settings.listen.host, settings.listen.port)
+    ops_socket = bind("ops", settings.ops.host, settings.ops.port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -163,14 +166,13 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
         cleanup.push_async_callback(_cancel, background)
         for task in background:
             task.add_done_callback(_report_fault(log, stop))
-        serving = [asyncio.create_task(verbs.serve()), asyncio.create_task(ops.serve())]
+        serving = [
+            asyncio.create_task(server.serve(sockets=[listening]))
+            for server, listening in ((verbs, verbs_socket), (ops, ops_socket))
+        ]
         await asyncio.gather(verbs.wait_started(serving[0]), ops.wait_started(serving[1]))
         scheme = "https" if settings.tls.cert_file else "http"
-        prefix = settings.listen.path_prefix
-        on_start(
-            f"{scheme}://{_host(settings.listen.host)}:{verbs.port}{prefix}",
-            f"http://{_host(settings.ops.host)}:{ops.port}",
-        )
+        on_start(f"{scheme}://{_address(verbs_socket)}{settings.listen.path_prefix}", f"http://{_address(ops_socket)}")
         await stop.wait()
         log.info("stopping", drain_s=settings.listen.drain_s)
         parts.health.draining = True
@@ -178,8 +180,11 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
         await asyncio.gather(*serving)
 
 
-def _host(host: str) -> str:
-    return "127.0.0.1" if host == "0.0.0.0" else host
+def _address(listening: socket.socket) -> str:
+    """host:port as a client on this machine writes it."""
+    host, port = listening.getsockname()[:2]
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{local}]:{port}" if ":" in local else f"{local}:{port}"
 
 
 async def _freeze_once_synced(parts: Parts) -> None:

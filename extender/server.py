@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from kubesteer.model.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,12 +65,6 @@ class Server(uvicorn.Server):
         """The process has one handler for both servers."""
         yield
 
-    @property
-    def port(self) -> int:
-        """The port it listens on, also where the settings asked for a free one."""
-        port: int = self.servers[0].sockets[0].getsockname()[1]
-        return port
-
     async def wait_started(self, serving: asyncio.Task[None]) -> None:
         """Until it listens; raises what stopped it otherwise."""
         while not self.started:
@@ -75,6 +72,16 @@ class Server(uvicorn.Server):
                 serving.result()
                 raise OSError("the server stopped before it listened")
             await asyncio.sleep(0.01)
+
+
+def bind(group: str, host: str, port: int) -> socket.socket:
+    """A listening socket; group is the settings group that named it. Raises InvalidSettings where it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as exc:
+        rule = f"set {group}.host and {group}.port to an address of this machine that is free"
+        raise InvalidSettings(f"{group}: {host}:{port}: {exc.strerror}; {rule}") from exc
 
 
 def verbs_server(app: FastAPI, settings: Settings) -> Server:

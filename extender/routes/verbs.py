@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -140,8 +141,8 @@ class Verbs:
     def _filter(self, call: Call, arguments: Arguments, late: bool) -> bytes:
         answer = self._decisions.filter(arguments, late=late)
         filtered, pod = answer.filtered, answer.pod
-        for verdict in filtered.refused:
-            self._metrics.refused[verdict.cause].inc()
+        for cause, count in Counter(verdict.cause for verdict in filtered.refused).items():
+            self._metrics.refused[cause].inc(count)
         if not filtered.fitting:
             self._metrics.none_fit.inc()
         if answer.unsynced:

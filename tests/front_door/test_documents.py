@@ -1,0 +1,44 @@
+"""What the documents say is true: files exist, commands are targets, configurations are complete."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_a_document_names_exists(document: Path) -> None:
+    text = document.read_text()
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    named = re.findall(r"`((?:kubesteer|extender|tests|docs|examples|scheduler-config)/[\w./-]+)`", text)
+    missing = [name for name in links if not (document.parent / name).exists()]
+    missing += [name for name in named if not (ROOT / name).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_make_command_that_a_document_names_is_a_target(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", document.read_text(), re.MULTILINE))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "scheduler-config").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_scheduler_configuration_avoids_the_known_traps(file: Path) -> None:
+    for entry in yaml.safe_load(file.read_text())["extenders"]:
+        assert entry["nodeCacheCapable"] is True
+        assert entry["ignorable"] is True
+        assert entry["weight"] > 0
+        assert entry["httpTimeout"].endswith("s")
+        assert not entry["enableHTTPS"] or "caFile" in entry["tlsConfig"]
+
+
+def test_ci_calls_only_targets_that_the_makefile_has() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    called = re.findall(r"^make ([a-z0-9-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert called
+    assert set(called) <= targets
