@@ -360,7 +360,15 @@ async def test_an_event_of_a_wrong_shape_is_skipped_and_the_watch_goes_on(api: F
     assert len(api.asked("watch")) == len(api.asked("list")) == 1
 
 
-@pytest.mark.parametrize("line", ['{"type":"ADDED","object":', '{"type":"ADDED","object":{}}', '{"type":"NEW"}'])
+UNREADABLE = [
+    '{"type":"ADDED","object":',
+    '{"type":"ADDED","object":{}}',
+    '{"type":"NEW"}',
+    '{"type":"NEW","object":{"metadata":{"name":"x","resourceVersion":"150"}}}',
+]
+
+
+@pytest.mark.parametrize("line", UNREADABLE)
 async def test_a_line_that_nobody_can_read_leads_to_a_new_list(api: FakeApi, sink: RecordingSink, line: str) -> None:
     async with following(api, sink) as source:
         await until(lambda: both_watched(api))
@@ -420,8 +428,7 @@ async def test_a_delete_that_cannot_be_read_leads_to_a_new_list(api: FakeApi, si
         del api.objects["pods"]["default/goes"]
         odd = {"name": "goes", "uid": "uid-goes", "labels": "none", "resourceVersion": "150"}
         api.send(json.dumps({"type": "DELETED", "object": {"metadata": odd}}), resource="pods")
-        await until(lambda: not sink.pods)
-        assert source.status().relists == 1
+        await until(lambda: not sink.pods and source.status().relists == 1)
 
 
 async def test_a_pod_that_could_not_be_counted_is_forgotten_when_a_list_lacks_it(
@@ -436,3 +443,55 @@ async def test_a_pod_that_could_not_be_counted_is_forgotten_when_a_list_lacks_it
         api.cut()
         await until(lambda: source.status().relists == 2)
         assert source.status().skipped == 0
+
+
+async def test_a_line_of_the_watch_makes_the_waits_short_again(api: FakeApi, sink: RecordingSink) -> None:
+    """Five refusals each: 0.2, 0.4, 0.8, 1.6, 3.2 s, shortened by up to a half."""
+    api.refusals["watch"].extend([Refusal(500)] * 10)
+    waits: list[float] = []
+    async with following(api, sink, waits=waits):
+        await until(lambda: both_watched(api))
+        assert max(waits) >= 1.6
+        api.bookmark()
+        await asyncio.sleep(0.02)
+        waits.clear()
+        api.cut()
+        await until(lambda: len(waits) == 2)
+        assert max(waits) <= 0.2
+
+
+async def test_a_watch_that_held_makes_the_waits_short_again(api: FakeApi, sink: RecordingSink) -> None:
+    api.refusals["watch"].extend([Refusal(500)] * 20)
+    waits: list[float] = []
+    async with following(api, sink, waits=waits, first_wait_s=0.001, longest_wait_s=0.1):
+        await until(lambda: both_watched(api))
+        assert max(waits) >= 0.05
+        await asyncio.sleep(0.15)
+        waits.clear()
+        api.cut()
+        await until(lambda: len(waits) == 2)
+        assert max(waits) <= 0.001
+
+
+async def test_after_an_outage_a_version_that_is_gone_costs_no_long_wait(api: FakeApi, sink: RecordingSink) -> None:
+    waits: list[float] = []
+    async with following(api, sink, waits=waits) as source:
+        await until(lambda: both_watched(api))
+        api.bookmark()
+        await asyncio.sleep(0.02)
+        await api.stop()
+        await until(lambda: max(waits, default=0.0) > 2.5)
+        api.compact()
+        await api.start()
+        await until(lambda: source.status().relists == 2 and both_watched(api))
+        assert min(waits[-3:]) <= 0.2
+
+
+async def test_lists_that_lead_to_no_watch_follow_one_another_ever_more_slowly(
+    api: FakeApi, sink: RecordingSink
+) -> None:
+    api.refusals["watch"].extend([Refusal(410)] * 10)
+    waits: list[float] = []
+    async with following(api, sink, waits=waits):
+        await until(lambda: both_watched(api))
+    assert max(waits) >= 0.8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +182,7 @@ async def test_a_link_that_is_turned_to_another_file_is_followed(tmp_path: Path,
     """As the kubelet changes a mounted ConfigMap: the link is replaced, size and time may stay."""
     for name in ("a", "b"):
         (tmp_path / name).write_text(yaml.safe_dump(a_list(node(name))))
+        os.utime(tmp_path / name, ns=(10**18, 10**18))
     path, turned = tmp_path / "cluster.yaml", tmp_path / "new-link"
     path.symlink_to(tmp_path / "a")
     async with reading(path, sink):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from random import Random
 
 Sleep = Callable[[float], Awaitable[None]]
+_MOST_DOUBLINGS = 32
+"""Past any limit, and small enough for a float after years of attempts."""
 
 
 @dataclass(slots=True)
@@ -21,11 +23,7 @@ class Backoff:
 
     async def pause(self, *, at_least_s: float = 0.0) -> None:
         """Wait; the next wait is longer."""
-        delay_s = self.first_s
-        for _ in range(self.attempts):
-            delay_s = min(delay_s * 2, self.longest_s)
-            if delay_s == self.longest_s:
-                break
+        delay_s = min(self.first_s * 2 ** min(self.attempts, _MOST_DOUBLINGS), self.longest_s)
         self.attempts += 1
         await self.sleep(max(delay_s * self.random.uniform(0.5, 1.0), at_least_s))
 

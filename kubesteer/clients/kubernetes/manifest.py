@@ -37,9 +37,16 @@ def read_manifest(text: bytes, network: Sequence[NetworkResource]) -> Manifest:
 
     Raises InvalidInput that names the line, or the document and what is wrong with it.
     """
+    try:
+        return _summarised(_documents(text), network)
+    except RecursionError as exc:
+        raise InvalidInput("it is nested too deeply, or an alias holds itself") from exc
+
+
+def _summarised(documents: Iterable[Any], network: Sequence[NetworkResource]) -> Manifest:
     manifest = Manifest()
     seen: set[tuple[str, str]] = set()
-    for kind, value in _objects(_documents(text)):
+    for kind, value in _objects(documents):
         try:
             if kind == "Node":
                 node = msgspec.convert(value, Node)
@@ -52,7 +59,7 @@ def read_manifest(text: bytes, network: Sequence[NetworkResource]) -> Manifest:
                 manifest.pods[name] = summary
             else:
                 continue
-        except (msgspec.ValidationError, InvalidQuantity) as exc:
+        except (ValueError, InvalidQuantity) as exc:
             manifest.faults.append(f"{kind} {_name(value)}: {exc}; it is not counted")
             continue
         if not name.rpartition("/")[2]:
@@ -69,7 +76,7 @@ def _documents(text: bytes) -> list[Any]:
     if text.lstrip()[:1] == b"{":
         try:
             return [msgspec.json.decode(text)]
-        except msgspec.DecodeError:
+        except ValueError:
             pass  # YAML in braces, or broken JSON, of which YAML's reader tells the line
     try:
         return list(yaml.load_all(text, Loader=yaml.CSafeLoader))

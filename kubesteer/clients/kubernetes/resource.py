@@ -6,7 +6,7 @@ No I/O: bytes come in, summaries go to the sink.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -153,17 +153,19 @@ def _decode_one_by_one(
     return page.metadata, items, odd
 
 
-async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Whole lines out of chunks that end anywhere; an empty chunk passes as an empty line. A last half is dropped."""
-    parts: list[bytes] = []
-    async for chunk in chunks:
-        if not chunk:
-            yield b""
-            continue
-        *whole, rest = chunk.split(b"\n")
-        for line in whole:
-            parts.append(line)
-            yield b"".join(parts)
-            parts.clear()
+class LineSplitter:
+    """Whole lines out of chunks that end anywhere; a last half waits for its end."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that this chunk completes."""
+        whole = chunk.split(b"\n")
+        rest = whole.pop()
+        if whole and self._parts:
+            whole[0] = b"".join((*self._parts, whole[0]))
+            self._parts.clear()
         if rest:
-            parts.append(rest)
+            self._parts.append(rest)
+        return whole
