@@ -97,6 +97,7 @@ def build(
         shortlist=settings.filter.shortlist,
         is_synced=health.cluster_synced,
         unix_s=unix_s,
+        clock=clock,
     )
     warnings = UnitsWarnings(metrics, log, warning_sink)
     verbs = FastAPI(title="kubesteer extender", version=version("kubesteer"), docs_url=None, redoc_url=None)

@@ -67,26 +67,29 @@ class Decisions:
         shortlist: int | None,
         is_synced: Callable[[], bool],
         unix_s: Callable[[], float],
+        clock: Callable[[], float],
     ) -> None:
+        """unix_s ages rewards and measured traffic; clock, which only moves forward, ages charges and offers."""
         self.engine = engine
         self.state = state
         self.rewards = rewards
         self._shortlist = shortlist
         self._is_synced = is_synced
         self._unix_s = unix_s
+        self._clock = clock
         self._scores = ScoreWriter()
 
     def filter(self, arguments: Arguments, *, late: bool = False) -> FilterAnswer:
         """Which candidates can carry the pod. late: the deadline has passed, so no time goes into a short list."""
         scene = self._scene(arguments)
-        shortlist = None if late else self._shortlist_for(scene.pod.uid, scene.circumstances.now_s)
+        shortlist = None if late else self._shortlist_for(scene.pod.uid)
         filtered = self.engine.filter(scene.pod, scene.candidates, scene.circumstances, shortlist=shortlist)
         passed = filtered.passed
         if len(passed) == 1 or len(passed) < filtered.fitting:
             # With one node left the scheduler does not ask for scores, so this is the last that is heard of the pod.
             self._charge(scene, passed)
         if len(passed) < filtered.fitting:
-            self.state.offers.make(scene.pod.uid, scene.circumstances.now_s)
+            self.state.offers.make(scene.pod.uid, self._clock())
         names = arguments.names
         failed = {names[v.position]: v.reason for v in filtered.refused if v.resolvable}
         unresolvable = {names[v.position]: v.reason for v in filtered.refused if not v.resolvable}
@@ -119,7 +122,7 @@ class Decisions:
     def _scene(self, arguments: Arguments) -> _Scene:
         network, table, now_s = self.engine.policy.network, self.state.table, self._unix_s()
         pod = summarise_pod(arguments.pod, network)
-        self.state.charges.expire(now_s)
+        self.state.charges.expire(self._clock())
         rows = table.find(arguments.names)
         if arguments.raw_names is None:
             candidates = from_nodes(table, [summarise_node(node, network) for node in arguments.nodes])
@@ -139,7 +142,7 @@ class Decisions:
     def _charge(self, scene: _Scene, positions: NDArray[np.intp]) -> None:
         rows = scene.rows[positions]
         if self.state.table.row_of(scene.pod.uid) is None:
-            self.state.charges.take(scene.pod.uid, rows[rows >= 0], scene.pod.requests, scene.circumstances.now_s)
+            self.state.charges.take(scene.pod.uid, rows[rows >= 0], scene.pod.requests, self._clock())
 
-    def _shortlist_for(self, uid: str, now_s: float) -> int | None:
-        return None if self.state.offers.came_back(uid, now_s) else self._shortlist
+    def _shortlist_for(self, uid: str) -> int | None:
+        return None if self.state.offers.came_back(uid, self._clock()) else self._shortlist

@@ -28,7 +28,10 @@ class ClusterState:
 
     def delete_node(self, name: str) -> None:
         """A node is gone."""
+        row = self.table.rows.get(name)
         self.table.delete_node(name)
+        if row is not None:
+            self.charges.release_row(row)
 
     def replace_nodes(self, nodes: Iterable[NodeSummary]) -> None:
         """These nodes are all there are."""

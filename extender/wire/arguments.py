@@ -69,6 +69,7 @@ class ArgumentsReader:
             raise InvalidInput(
                 "Nodes and NodeNames are both null; send one of them (nodeCacheCapable: true sends names)"
             )
+        _require_utf8(args.nodes, "Nodes")
         raw_nodes = _decoded(self._node_list, args.nodes, "Nodes").items or []
         nodes = [_decoded(self._node, raw, f"Nodes.items[{i}]") for i, raw in enumerate(raw_nodes)]
         return Arguments(pod, [node.metadata.name for node in nodes], None, nodes, [bytes(raw) for raw in raw_nodes])
@@ -96,3 +97,11 @@ def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, where: 
         raise InvalidInput(f"{where} is not JSON: {exc}") from exc
     except RecursionError as exc:
         raise InvalidInput(f"{where} is nested too deeply; send ExtenderArgs as JSON") from exc
+
+
+def _require_utf8(raw: msgspec.Raw, where: str) -> None:
+    """Nodes go back as they came, also the fields that nobody here reads and no decoder looks into."""
+    try:
+        str(raw, "utf-8")
+    except UnicodeDecodeError as exc:
+        raise InvalidInput(f"{where} is not JSON: {exc}") from exc

@@ -25,5 +25,6 @@ def main() -> None:
     """Entry point."""
     app()
 
+
 if __name__ == "__main__":
     main()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from kubesteer.model import objects
 from kubesteer.model.errors import InvalidQuantity
 from kubesteer.model.network import NetworkResource
-from kubesteer.model.quantity import shown
 from kubesteer.model.requests import PodRequests, amount, pod_requests
 
 NO_CAPACITY = -1
@@ -132,20 +131,18 @@ def _is_ready(conditions: Sequence[objects.Condition] | None) -> bool:
 
 
 def _measured(annotation: str | None, network: Sequence[NetworkResource]) -> MeasuredTraffic | None:
-    """Reads {"egress_bps": 3.1e9, "ingress_bps": 2e8, "time": "2026-11-22T22:41:07Z"}; None where absent."""
+    """Reads {"egress_bps": 3.1e9, "ingress_bps": 2e8, "time": "2026-11-22T22:41:07Z"}.
+
+    None where it is absent or cannot be read: a measurement that is not there is not used, as a stale one is not.
+    """
     if annotation is None:
         return None
     try:
         value = json.loads(annotation)
-        if not isinstance(value, Mapping):
-            raise TypeError("not an object")
         rates = tuple(float(value.get(f"{resource.direction}_bps", 0.0)) for resource in network)
         time = datetime.fromisoformat(value["time"])
-        if time.tzinfo is None:
-            raise ValueError("no time zone")
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
-        rule = 'write {"egress_bps": number, "ingress_bps": number, "time": RFC 3339}'
-        raise InvalidQuantity(f"metadata.annotations[{MEASURED_ANNOTATION}] {shown(annotation)}: {rule}") from exc
-    if not all(0 <= rate < float("inf") for rate in rates):
-        raise InvalidQuantity(f"metadata.annotations[{MEASURED_ANNOTATION}] {shown(annotation)}: rates are 0 or more")
+    except (AttributeError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None
+    if time.tzinfo is None or not all(0 <= rate < float("inf") for rate in rates):
+        return None
     return MeasuredTraffic(rates, time.timestamp())

@@ -62,8 +62,7 @@ def pod_requests(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodReq
     incoming = nonzero = _effective(pod, wanted, _DEFAULTS)
     if _asks_at_pod_level(pod.spec.resources):
         nonzero = _effective(pod, wanted, {name: nano for name, nano in _DEFAULTS.items() if name not in exact})
-    annotations = pod.metadata.annotations or {}
-    asked = [_network_request(exact, annotations, resource) for resource in network]
+    asked = [_network_request(pod, exact, resource) for resource in network]
     return PodRequests(
         cpu_m=_fits_int64(to_milli(exact.get("cpu", 0)), "cpu"),
         memory_b=_fits_int64(to_units(exact.get("memory", 0)), "memory"),
@@ -87,17 +86,26 @@ def amount(quantities: objects.Quantities, name: str, field: str, *, milli: bool
     return _fits_int64(to_milli(nano) if milli else to_units(nano), f"{field}[{name}]")
 
 
-def _network_request(
-    sums: Mapping[str, int], annotations: Mapping[str, str], resource: NetworkResource
-) -> tuple[int, bool]:
-    """Bit/s asked for in one direction, and whether an annotation asked."""
+def _network_request(pod: objects.Pod, sums: Mapping[str, int], resource: NetworkResource) -> tuple[int, bool]:
+    """Bit/s asked for in one direction, and whether an annotation asked.
+
+    An annotation that cannot be read is refused while the pod is pending. On a pod that is placed it counts as none:
+    nobody checked it when it was written, and the pod's CPU and memory must not go uncounted for it.
+    """
     for name in resource.resource_names:
         if nano := sums.get(name):
             return _fits_int64(to_units(nano), name), False
-    if resource.annotation in annotations:
-        nano = _checked("annotation", annotations[resource.annotation], f"metadata.annotations[{resource.annotation}]")
-        return _fits_int64(to_units(nano), resource.annotation), nano > 0
-    return 0, False
+    annotation = (pod.metadata.annotations or {}).get(resource.annotation)
+    if annotation is None:
+        return 0, False
+    field = f"metadata.annotations[{resource.annotation}]"
+    try:
+        asked_bps = _fits_int64(to_units(_checked("annotation", annotation, field)), field)
+    except InvalidQuantity:
+        if pod.spec.node_name:
+            return 0, False
+        raise
+    return asked_bps, asked_bps > 0
 
 
 def _effective(pod: objects.Pod, wanted: frozenset[str], defaults: Mapping[str, int]) -> _Sums:
@@ -144,10 +152,9 @@ def _aggregate(pod: objects.Pod, wanted: frozenset[str], defaults: Mapping[str, 
         if container.restart_policy == "Always":
             _add(total, own)
             _add(sidecars, own)
-            own = sidecars
         else:
             _add(own, sidecars)
-        starting = _maximum(starting, own)
+            starting = _maximum(starting, own)
     return _maximum(total, starting)
 
 

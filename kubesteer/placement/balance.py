@@ -113,10 +113,30 @@ RULES: dict[str, Rule] = {
     "depcon2": depcon2,
 }
 
+SKIP_BEST_EFFORT = frozenset({"stddev", "upstream-1.22", "upstream-1.36"})
+"""Rules that have nothing to say of a pod that asks for nothing; the others count its defaults."""
+
 
 def is_best_effort(pod: PodRequests) -> bool:
     """A pod that asks for nothing leaves every balance as it is; upstream skips it, so do we (#129138)."""
     return not (pod.cpu_m or pod.memory_b or any(pod.network_bps))
+
+
+def fullness(load: Load) -> Floats:
+    """The fullest of a node's resources with the pod added, 0..1; what equal pods on equal nodes are told apart by.
+
+    Balance is not: each equal pod changes it by the same. CPU and memory are non-zero requests, as upstream's
+    LeastAllocated counts them; a network direction counts where the pod asks for it and the node has it.
+    """
+    counted = _counted(load.pod)
+    used = load.requested[counted] + _asked(load.pod, counted)
+    used[CPU] = load.nonzero[CPU] + load.pod.incoming_nonzero_cpu_m
+    used[MEMORY] = load.nonzero[MEMORY] + load.pod.incoming_nonzero_memory_b
+    allocatable = load.allocatable[counted]
+    has = allocatable > 0
+    fractions: Floats = np.where(has, np.minimum(used / np.where(has, allocatable, 1), 1.0), 0.0)
+    highest: Floats = fractions.max(axis=0)
+    return highest
 
 
 def _before_and_after(load: Load) -> tuple[Floats, Floats]:

@@ -50,7 +50,8 @@ class Circumstances:
 
     now_s: unix seconds, against which measured traffic is fresh or not.
     synced: the node table is complete; where it is not, nodes that it does not know pass unjudged.
-    charged: int64 (resources, n): what was just promised to other pods and is not in the node table yet.
+    charged: int64 (resources, n): what was just promised to other pods and is not in the node table yet; CPU and
+        memory as non-zero requests.
     reward, evidence: float64 (n,): mean 0..1 and runs' worth behind it; None where rewards have nothing to say.
     """
 

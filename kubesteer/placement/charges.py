@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 class _Charge:
     rows: NDArray[np.intp]
     share: NDArray[np.float64]
-    first_s: float
     taken_s: float
 
 
@@ -40,24 +39,24 @@ class Charges:
 
     def take(self, uid: str, rows: NDArray[np.intp], requests: PodRequests, now_s: float) -> None:
         """Charge the pod to these rows, in place of any charge it had; -1, a node without a row, takes none."""
-        before = self.release(uid)
+        self.release(uid)
         rows = rows[rows >= 0]
         if self._ttl_s <= 0 or not rows.size:
             return
-        amounts = np.array((requests.cpu_m, requests.memory_b, *requests.network_bps), np.float64)
-        charge = _Charge(rows, amounts / len(rows), before.first_s if before else now_s, now_s)
+        # Non-zero amounts, or a burst of pods that ask for nothing would leave no mark.
+        amounts = np.array((requests.nonzero_cpu_m, requests.nonzero_memory_b, *requests.network_bps), np.float64)
+        charge = _Charge(rows, amounts / len(rows), now_s)
         self._grow_to(int(rows.max()) + 1)
         self._by_uid[uid] = charge
         self._totals[:, rows] += charge.share[:, None]
 
-    def release(self, uid: str) -> _Charge | None:
+    def release(self, uid: str) -> None:
         """The pod was seen on a node, or is gone: its charge ends."""
         charge = self._by_uid.pop(uid, None)
         if charge is not None:
             self._totals[:, charge.rows] -= charge.share[:, None]
             if not self._by_uid:
                 self._totals[:] = 0.0
-        return charge
 
     def expire(self, now_s: float) -> None:
         """End the charges that are older than their time."""
@@ -67,10 +66,10 @@ class Charges:
                 return
             self.release(uid)
 
-    def first_taken_s(self, uid: str) -> float | None:
-        """When this pod was first charged, if it still is."""
-        charge = self._by_uid.get(uid)
-        return None if charge is None else charge.first_s
+    def release_row(self, row: int) -> None:
+        """The node of this row is gone: whatever was promised there ends, before the row gets another name."""
+        for uid in [uid for uid, charge in self._by_uid.items() if row in charge.rows]:
+            self.release(uid)
 
     def on(self, rows: NDArray[np.intp], *, without: str) -> NDArray[np.int64] | None:
         """What others are charged on these rows, (resources, n); None where there is nothing.

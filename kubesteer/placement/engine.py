@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kubesteer.placement.balance import fullness, load_of
 from kubesteer.placement.filtering import Verdict, judge, suspect_units
 from kubesteer.placement.scoring import Terms, best, score_terms, stretch
 from kubesteer.placement.table import stable_hash
@@ -61,14 +62,16 @@ class Engine:
     ) -> Filtered:
         """The candidates that can carry the pod; with a short list, the best of them by the full score.
 
-        No short list is made while the node table is incomplete: what is not known cannot be ranked.
+        Of equals the emptiest are best. No short list is made while the node table is incomplete: what is not known
+        cannot be ranked.
         """
         fits, refused = judge(pod, candidates, circumstances, self.policy)
         passed = np.flatnonzero(fits)
         fitting = len(passed)
         if shortlist is not None and circumstances.synced and fitting > shortlist:
             total = score_terms(pod, candidates, circumstances, self.policy.score).total
-            passed = best(total, passed, shortlist, candidates.tie_break, stable_hash(pod.uid))
+            full = fullness(load_of(pod.requests, candidates, circumstances.charged))
+            passed = best(total, full, passed, shortlist, candidates.tie_break, stable_hash(pod.uid))
         return Filtered(passed, refused, fitting, suspect_units(pod, candidates, self.policy))
 
     def prioritize(self, pod: PodSummary, candidates: Candidates, circumstances: Circumstances) -> NDArray[np.int64]:

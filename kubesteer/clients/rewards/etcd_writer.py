@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 class EtcdWriter:
-    """Satisfies RewardWriter. A failed call is tried once on each endpoint; that is harmless, a put is the same twice."""
+    """Satisfies RewardWriter. A failed call is tried once on each endpoint: a put twice is the same put."""
 
     def __init__(self, options: EtcdOptions, connect: Connect) -> None:
         self._options = options

@@ -1,0 +1,234 @@
+"""The node table says the same as a recount from scratch, whatever came before."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kubesteer.model.cluster import NO_CAPACITY, MeasuredTraffic, NodeSummary, PodSummary
+from kubesteer.model.requests import PodRequests
+from kubesteer.placement.table import NETWORK, NodeTable, stable_hash
+from tests.builders import node_summary, pod_summary, table_of
+
+NODE_NAMES, POD_UIDS = ("a", "b", "c", "d"), ("p", "q", "r", "s", "t")
+LARGE = 2**49
+numbers = st.integers(0, 3) | st.integers(0, LARGE)
+nodes = st.builds(
+    NodeSummary,
+    name=st.sampled_from(NODE_NAMES),
+    cpu_m=numbers,
+    memory_b=numbers,
+    network_bps=st.tuples(st.just(NO_CAPACITY) | numbers, st.just(NO_CAPACITY) | numbers),
+    ready=st.booleans(),
+    fault=st.none() | st.just("cpu: 'x' is not a quantity"),
+    measured=st.none() | st.builds(MeasuredTraffic, st.tuples(st.just(1.0), st.just(2.0)), st.just(3.0)),
+)
+pods = st.builds(
+    PodSummary,
+    uid=st.sampled_from(POD_UIDS),
+    namespace=st.just("default"),
+    name=st.just("p"),
+    pod_type=st.just("web"),
+    requests=st.builds(PodRequests, *[numbers] * 6, st.tuples(numbers, numbers), st.just((False, False))),
+    node=st.just("") | st.sampled_from(NODE_NAMES),
+    terminal=st.booleans(),
+)
+events = st.one_of(
+    st.tuples(st.just("put_node"), nodes),
+    st.tuples(st.just("put_pod"), pods),
+    st.tuples(st.just("put_pod"), pods),
+    st.tuples(st.just("delete_node"), st.sampled_from(NODE_NAMES)),
+    st.tuples(st.just("delete_pod"), st.sampled_from(POD_UIDS)),
+    st.tuples(st.just("replace_nodes"), st.lists(nodes, max_size=4)),
+    st.tuples(st.just("replace_pods"), st.lists(pods, max_size=4)),
+)
+
+
+class Recount:
+    """What there is, kept in the plainest way: the last word on each node and each pod."""
+
+    def __init__(self):
+        self.nodes, self.pods = {}, {}
+
+    def apply(self, event, value):
+        match event:
+            case "put_node":
+                self.nodes[value.name] = value
+            case "put_pod":
+                self.pods[value.uid] = value
+            case "delete_node":
+                self.nodes.pop(value, None)
+            case "delete_pod":
+                self.pods.pop(value, None)
+            case "replace_nodes":
+                self.nodes = {node.name: node for node in value}
+            case "replace_pods":
+                self.pods = {pod.uid: pod for pod in value}
+
+    def placed(self, name=None):
+        on_a_node = [pod for pod in self.pods.values() if pod.node and not pod.terminal]
+        return on_a_node if name is None else [pod for pod in on_a_node if pod.node == name]
+
+
+def assert_equal(table, recount):
+    placed = recount.placed()
+    assert set(table.rows) == set(recount.nodes) | {pod.node for pod in placed}
+    assert len(set(table.rows.values())) == len(table.rows)
+    assert (table.node_count, table.pod_count) == (len(recount.nodes), len(placed))
+    assert table.find(NODE_NAMES).tolist() == [table.rows.get(name, -1) for name in NODE_NAMES]
+    for name, row in table.rows.items():
+        assert_row_equal(table, row, name, recount)
+    unused = sorted(set(range(table.capacity)) - set(table.rows.values()))
+    for column in ("requested", "nonzero_requested", "known", "ready", "usable"):
+        assert not getattr(table, column)[..., unused].any(), column
+    rows = {pod.uid: table.rows[pod.node] for pod in placed}
+    assert {uid: table.row_of(uid) for uid in POD_UIDS} == {uid: rows.get(uid) for uid in POD_UIDS}
+
+
+def assert_row_equal(table, row, name, recount):
+    asked = [pod.requests for pod in recount.placed(name)]
+    columns = zip(*[(r.cpu_m, r.memory_b, *r.network_bps) for r in asked], strict=True)
+    assert table.requested[:, row].tolist() == ([sum(column) for column in columns] or [0] * 4)
+    nonzero = [sum(r.nonzero_cpu_m for r in asked), sum(r.nonzero_memory_b for r in asked)]
+    assert table.nonzero_requested[:, row].tolist() == nonzero
+    assert (table.names[row], int(table.name_hash[row])) == (name, stable_hash(name))
+    node = recount.nodes.get(name)
+    assert bool(table.known[row]) == (node is not None)
+    if node is None:
+        assert not table.ready[row]
+        assert table.measured_at_s[row] == -np.inf
+    else:
+        assert table.allocatable[:, row].tolist() == [node.cpu_m, node.memory_b, *node.network_bps]
+        assert (bool(table.ready[row]), bool(table.usable[row])) == (node.ready, node.fault is None)
+        measured = node.measured or MeasuredTraffic((0.0, 0.0), -np.inf)
+        assert table.measured_at_s[row] == measured.time_s
+        if node.measured:
+            assert table.measured_bps[:, row].tolist() == list(measured.rate_bps)
+    assert table.faults.get(row) == (node.fault if node else None)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(events, max_size=30))
+def test_after_any_events_the_table_is_equal_to_a_recount_from_scratch(sequence):
+    """Adds, updates, moves, deletes, duplicates, pods before their node, nodes before their pods' end, resyncs."""
+    table, recount = NodeTable(2), Recount()
+    for event, value in sequence:
+        getattr(table, event)(value)
+        recount.apply(event, value)
+        assert_equal(table, recount)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(events, max_size=30))
+def test_rows_are_never_more_than_the_names_there_could_be(sequence):
+    """A move holds two rows at once at most; nothing is left behind by what is gone."""
+    table = NodeTable(2)
+    for event, value in sequence:
+        getattr(table, event)(value)
+    assert len(table.names) <= len(NODE_NAMES)
+    table.replace_nodes([])
+    table.replace_pods([])
+    assert table.rows == table.row_bytes == table.faults == {}
+
+
+@settings(deadline=None)
+@given(st.lists(events, max_size=20), events)
+def test_an_event_that_comes_twice_changes_nothing_the_second_time(sequence, last):
+    table = NodeTable(2)
+    for event, value in [*sequence, last]:
+        getattr(table, event)(value)
+    before = {column: getattr(table, column).copy() for column in ("allocatable", "requested", "nonzero_requested")}
+    version = table.names_version
+    getattr(table, last[0])(last[1])
+    for column, values in before.items():
+        assert np.array_equal(getattr(table, column)[..., table.known], values[..., table.known]), column
+    assert table.names_version == version or last[0].startswith("replace")
+
+
+def test_a_row_is_reused_by_the_next_node_and_nothing_of_the_first_is_left():
+    table = NodeTable(2)
+    measured = MeasuredTraffic((5.0, 5.0), 7.0)
+    for i in range(1000):
+        table.put_node(replace(node_summary(f"n{i}", ingress="1G"), measured=measured, fault="x"))
+        table.put_pod(pod_summary("p", node=f"n{i}", cpu="1", egress="1M"))
+        table.delete_pod("uid-p")
+        table.delete_node(f"n{i}")
+    table.put_pod(pod_summary("q", node="last"))
+    row = table.rows["last"]
+    assert (len(table.names), row) == (1, 0)
+    assert table.requested[:, row].tolist() == [0, 0, 0, 0]
+    assert table.allocatable[:, row].tolist() == [0, 0, NO_CAPACITY, NO_CAPACITY]
+    assert (table.measured_at_s[row], table.faults) == (-np.inf, {})
+
+
+def test_the_table_grows_without_losing_a_number():
+    table = table_of(
+        (node_summary(f"n{i}", cpu=i + 1) for i in range(1000)),
+        (pod_summary(f"p{i}", node=f"n{i}", egress=i) for i in range(1000)),
+    )
+    rows = table.find([f"n{i}" for i in range(1000)])
+    assert table.allocatable[0, rows].tolist() == [1000 * (i + 1) for i in range(1000)]
+    assert table.requested[NETWORK, rows].tolist() == list(range(1000))
+    assert table.measured_at_s.max() == -np.inf
+    assert table.capacity == 1024
+
+
+def test_a_deleted_node_comes_back_with_the_pods_that_were_on_it():
+    table = table_of([node_summary("n")], [pod_summary("p", node="n", egress="1M")])
+    table.delete_node("n")
+    assert table.node_count == 0
+    table.put_node(node_summary("n", egress="5M"))
+    row = table.rows["n"]
+    assert (int(table.requested[NETWORK, row]), int(table.allocatable[NETWORK, row])) == (10**6, 5 * 10**6)
+
+
+def test_a_change_of_the_non_zero_requests_alone_is_counted():
+    """An explicit CPU request of 0 counts as 0; without it the container counts as 100m. Plain requests stay 0."""
+    table = table_of([node_summary("n")], [pod_summary("p", node="n", cpu="0", memory="1")])
+    assert table.nonzero_requested[:, table.rows["n"]].tolist() == [0, 1]
+    table.put_pod(pod_summary("p", node="n", memory="1"))
+    assert table.nonzero_requested[:, table.rows["n"]].tolist() == [100, 1]
+
+
+@pytest.mark.parametrize("names", [[], ["n"], ["x"], ["n", "x", "n"], ["x", "y"]])
+def test_names_are_found_in_their_order_and_unknown_ones_are_minus_one(names):
+    table = table_of([node_summary("n")])
+    assert table.find(names).tolist() == [0 if name == "n" else -1 for name in names]
+
+
+def test_an_event_costs_the_same_on_a_hundred_times_larger_cluster():
+    """Best of 5 rounds of 500 moves each; a linear cost would be 100 times as much, and 5 is beyond noise."""
+    small, large = _filled(nodes=50), _filled(nodes=5000)
+    assert _seconds_for_moves(large) < 5 * _seconds_for_moves(small)
+
+
+def _filled(nodes):
+    table = NodeTable(2)
+    requests = PodRequests(100, 100, 100, 100, 100, 100, (1, 1), (False, False))
+    for i in range(nodes):
+        table.put_node(NodeSummary(f"n{i}", 1, 1, (1, 1)))
+        for j in range(10):
+            table.put_pod(PodSummary(f"{i}-{j}", "default", "p", "web", requests, f"n{i}"))
+    return table
+
+
+def _seconds_for_moves(table):
+    requests = PodRequests(200, 200, 200, 200, 200, 200, (2, 2), (False, False))
+    moves = [
+        [PodSummary(f"{i}-{j}", "default", "p", "web", requests, node) for i in range(50) for j in range(10)]
+        for node in ("n0", "n1", "n2", "n3", "n4")
+    ]
+    node = NodeSummary("n7", 1, 1, (1, 1))
+    rounds = []
+    for pods_of_round in moves:
+        started_s = time.perf_counter()
+        for pod in pods_of_round:
+            table.put_pod(pod)
+            table.put_node(node)
+        rounds.append(time.perf_counter() - started_s)
+    return min(rounds)

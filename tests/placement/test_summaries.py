@@ -1,0 +1,164 @@
+"""What is kept of a pod and of a node: identity, type, readiness, measured traffic, faults."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from kubesteer.model.cluster import MEASURED_ANNOTATION, NO_CAPACITY, MeasuredTraffic
+from kubesteer.model.errors import InvalidQuantity
+from tests.builders import DEPCON2_SLO, EGRESS_BPS, node_object, node_summary, pod_summary
+
+OWNER = {"name": "web-5d9", "kind": "ReplicaSet", "controller": True}
+NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
+
+
+@pytest.mark.parametrize(
+    ("parts", "pod_type"),
+    [
+        pytest.param({"labels": {"podtype": "a", "app.kubernetes.io/name": "b", "app": "c"}}, "a", id="podtype first"),
+        pytest.param(
+            {"labels": {"app.kubernetes.io/name": "b", "app": "c", "name": "d"}}, "b", id="the standard label"
+        ),
+        pytest.param({"labels": {"app": "c", "name": "d"}}, "c", id="app"),
+        pytest.param({"labels": {"name": "d"}, "owners": [OWNER]}, "d", id="name"),
+        pytest.param({"labels": {"podtype": ""}, "owners": [OWNER]}, "web-5d9", id="an empty label says nothing"),
+        pytest.param({"owners": [{"name": "other", "kind": "X"}, OWNER]}, "web-5d9", id="the controller among owners"),
+        pytest.param({"owners": [{"name": "other", "kind": "X"}]}, "other", id="no controller: the first owner"),
+        pytest.param({}, "p", id="the pod's own name"),
+    ],
+)
+def test_the_type_of_a_pod(parts, pod_type):
+    assert pod_summary("p", **parts).pod_type == pod_type
+
+
+def test_a_pod_without_uid_is_known_by_namespace_and_name():
+    assert pod_summary("p", uid="", namespace="shop").uid == "shop/p"
+
+
+@pytest.mark.parametrize(
+    ("phase", "terminal"),
+    [("Pending", False), ("Running", False), ("Unknown", False), ("Succeeded", True), ("Failed", True)],
+)
+def test_a_pod_that_has_ended_is_terminal(phase, terminal):
+    assert pod_summary(status={"phase": phase}).terminal is terminal
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "tolerates"),
+    [
+        pytest.param([], False, id="none"),
+        pytest.param(
+            [
+                {"key": NOT_READY, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
+                {"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
+            ],
+            False,
+            id="the two that the API server gives to every pod only let it stay",
+        ),
+        pytest.param([{"operator": "Exists"}], True, id="everything, as CNI agents do"),
+        pytest.param([{"operator": "Exists", "effect": "NoSchedule"}], True, id="every NoSchedule, as flannel does"),
+        pytest.param([{"operator": "Exists", "effect": "NoExecute"}], False, id="every NoExecute"),
+        pytest.param([{"key": NOT_READY, "operator": "Exists"}], True, id="not-ready, any effect"),
+        pytest.param([{"key": UNREACHABLE, "operator": "Exists", "effect": "NoSchedule"}], True, id="unreachable"),
+        pytest.param([{"key": "gpu", "operator": "Exists"}], False, id="another taint"),
+        pytest.param([{"operator": "Equal"}], False, id="no key and no Exists matches nothing"),
+    ],
+)
+def test_only_a_noschedule_toleration_lets_a_pod_onto_a_node_that_is_not_ready(tolerations, tolerates):
+    assert pod_summary(tolerations=tolerations).tolerates_not_ready is tolerates
+
+
+@pytest.mark.parametrize(("condition", "ready"), [("True", True), ("False", False), ("Unknown", False), (None, True)])
+def test_a_node_is_ready_unless_it_says_otherwise(condition, ready):
+    """A template node of an autoscaler has no conditions."""
+    assert node_summary(ready=condition).ready is ready
+
+
+def test_other_conditions_say_nothing_about_readiness():
+    api_object = {"metadata": {"name": "n"}, "status": {"conditions": [{"type": "DiskPressure", "status": "False"}]}}
+    from kubesteer.model.cluster import summarise_node
+    from kubesteer.model.network import DEFAULT_NETWORK
+
+    assert summarise_node(node_object(api_object), DEFAULT_NETWORK).ready
+
+
+@pytest.mark.parametrize(
+    ("parts", "network_bps"),
+    [
+        pytest.param({"egress": "10G"}, (10**10, NO_CAPACITY), id="what is not published is no capacity"),
+        pytest.param({"egress": "0"}, (0, NO_CAPACITY), id="0 is a node that has none to give"),
+        pytest.param({"egress": None, DEPCON2_SLO: "1G"}, (10**9, NO_CAPACITY), id="DepCon2's name"),
+        pytest.param({"egress": "2G", DEPCON2_SLO: "1G", "ingress": "3G"}, (2 * 10**9, 3 * 10**9), id="the first name"),
+    ],
+)
+def test_the_network_capacity_of_a_node(parts, network_bps):
+    assert node_summary(**parts).network_bps == network_bps
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        pytest.param({"cpu": "eight"}, "status.allocatable[cpu]: 'eight' is not a quantity", id="malformed"),
+        pytest.param({"memory": "-1"}, "status.allocatable[memory]: '-1' is negative", id="negative memory"),
+        pytest.param({"egress": "-10G"}, f"status.allocatable[{EGRESS_BPS}]: '-10G' is negative", id="negative egress"),
+        pytest.param(
+            {"egress": "0.5"}, f"status.allocatable[{EGRESS_BPS}]: '0.5' is not a whole number", id="half a bit"
+        ),
+        pytest.param({"cpu": "9" * 5000}, "is above 2^63-1", id="5,000 digits"),
+        pytest.param({"memory": "8E"}, "too large to be added up", id="too large"),
+    ],
+)
+def test_what_cannot_be_used_on_a_node_becomes_its_fault(parts, says):
+    node = node_summary("n", **parts)
+    assert says in node.fault
+    assert (node.name, node.cpu_m, node.memory_b, node.network_bps) == ("n", 0, 0, (NO_CAPACITY, NO_CAPACITY))
+
+
+def test_measured_traffic_is_read_by_direction():
+    """2026-11-22T22:41:07Z is 1,795,387,267 s; the same moment with an offset of +02:00 is two hours earlier."""
+    for time, time_s in (("2026-11-22T22:41:07Z", 1795387267.0), ("2026-11-22T22:41:07+02:00", 1795380067.0)):
+        annotation = json.dumps({"egress_bps": 3.1e9, "ingress_bps": 2e8, "time": time})
+        node = node_summary(annotations={MEASURED_ANNOTATION: annotation})
+        assert node.measured == MeasuredTraffic((3.1e9, 2e8), time_s)
+
+
+def test_a_direction_that_was_not_measured_has_no_traffic():
+    node = node_summary(annotations={MEASURED_ANNOTATION: '{"egress_bps": 1, "time": "2026-11-22T22:41:07Z"}'})
+    assert node.measured.rate_bps == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("[]", id="not an object"),
+        pytest.param("{", id="malformed"),
+        pytest.param("[" * 100_000, id="nested 100,000 deep"),
+        pytest.param('{"egress_bps": 1}', id="no time"),
+        pytest.param('{"egress_bps": 1, "time": 5}', id="time is a number"),
+        pytest.param('{"egress_bps": 1, "time": "yesterday"}', id="time is no time"),
+        pytest.param('{"egress_bps": 1, "time": "2026-11-22T22:41:07"}', id="no zone: it would depend on the machine"),
+        pytest.param('{"egress_bps": -1, "time": "2026-11-22T22:41:07Z"}', id="negative"),
+        pytest.param('{"egress_bps": NaN, "time": "2026-11-22T22:41:07Z"}', id="NaN"),
+        pytest.param('{"egress_bps": Infinity, "time": "2026-11-22T22:41:07Z"}', id="infinite"),
+        pytest.param('{"egress_bps": 1%s, "time": "2026-11-22T22:41:07Z"}' % ("0" * 400), id="a 400-digit number"),
+        pytest.param('{"egress_bps": 1%s, "time": "2026-11-22T22:41:07Z"}' % ("0" * 5000), id="a 5,000-digit number"),
+        pytest.param('{"egress_bps": [1], "time": "2026-11-22T22:41:07Z"}', id="a list"),
+        pytest.param('{"egress_bps": null, "time": "2026-11-22T22:41:07Z"}', id="null"),
+    ],
+)
+def test_measured_traffic_that_cannot_be_read_is_not_used_and_harms_nothing_else(annotation):
+    node = node_summary("n", annotations={MEASURED_ANNOTATION: annotation})
+    assert (node.measured, node.fault) == (None, None)
+
+
+def test_a_bad_bandwidth_annotation_on_a_placed_pod_does_not_hide_its_cpu():
+    placed = pod_summary(cpu="2", annotations={"kubernetes.io/egress-bandwidth": "fast"}, node="n")
+    assert (placed.requests.cpu_m, placed.requests.network_bps) == (2000, (0, 0))
+
+
+def test_a_bad_bandwidth_annotation_on_a_pending_pod_is_refused_by_name():
+    with pytest.raises(InvalidQuantity, match=r"annotations\[kubernetes.io/egress-bandwidth\]: 'fast'"):
+        pod_summary(annotations={"kubernetes.io/egress-bandwidth": "fast"})

