@@ -12,7 +12,6 @@ class Link:
         self._target_port = target_port
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
-        self.opened = 0
         self.address = ""
 
     def freeze(self) -> None:
@@ -27,7 +26,6 @@ class Link:
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-        self.opened += 1
         self._writers |= {writer, to_writer}
         for source, target in ((reader, to_writer), (to_reader, writer)):
             task = asyncio.ensure_future(_copy(source, target))

@@ -134,8 +134,10 @@ async def test_a_frozen_link_is_noticed_by_keepalive(
         source = SOURCES[backend](etcd.options(prefix, endpoints=(link.address,), **SLOW, **pings), table)
         async with running(source):
             await eventually(lambda: source.status().synced)
-            for i in range(200 if busy else 1):
+            for i in range(200 if busy else 0):
                 await writer.put(reward("n1", mean=i / 200, extra={"filler": "x" * 10_000}))
+            if not busy:
+                await asyncio.sleep(0.3)  # until gRPC's ping for the last change is answered, too
             link.freeze()
             frozen_s = time.monotonic()
             await writer.put(reward("n1", mean=1.0))

@@ -83,7 +83,7 @@ def channel_options(options: EtcdOptions) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", timeout_ms),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
-        ("grpc.http2.ping_timeout_ms", 60000),  # gRPC's own pings wait a minute, whatever keepalive says
+        ("grpc.http2.ping_timeout_ms", timeout_ms),  # gRPC's own pings wait a minute, whatever keepalive says
         ("grpc.use_local_subchannel_pool", 1),  # a new channel must not inherit another's back-off
         ("grpc.initial_reconnect_backoff_ms", round(options.backoff_first_s * _MILLI)),
         ("grpc.max_reconnect_backoff_ms", round(options.backoff_longest_s * _MILLI)),
