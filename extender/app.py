@@ -30,7 +30,7 @@ from extender.reward_stores import reward_source
 from extender.rewards import RewardView
 from extender.routes.ops import ops_app
 from extender.routes.verbs import Verbs
-from extender.server import bind, drain, keep_tls_fresh, ops_server, tls_context, verbs_server
+from extender.server import bind, drain, fresh_tls, keep_tls_fresh, ops_server, verbs_server
 from extender.state import ClusterState
 from extender.warnings import UnitsWarnings, WarningSink
 from kubesteer.clients.kubernetes.cluster_file import FileSource
@@ -162,8 +162,8 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
         ]
         if settings.tls.cert_file is not None:
             verbs.config.load()
-            verbs.config.ssl = tls_context(settings.tls)
-            background.append(asyncio.create_task(keep_tls_fresh(verbs.config.ssl, settings.tls, log), name="tls"))
+            verbs.config.ssl = tls = fresh_tls(settings.tls)
+            background.append(asyncio.create_task(keep_tls_fresh(tls, settings.tls, log), name="tls"))
         cleanup.push_async_callback(_cancel, background)
         for task in background:
             task.add_done_callback(_report_fault(log, stop))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from extender.rewards import RewardView
     from extender.state import ClusterState
     from extender.wire.arguments import Arguments
+    from kubesteer.clients.kubernetes.objects import Pod
     from kubesteer.placement.engine import Engine, Explanation, Filtered
 
 
@@ -39,12 +40,13 @@ class _Scene:
 
 @dataclass(frozen=True, slots=True)
 class FilterAnswer:
-    """The bytes to send, and what metrics and logs want to know."""
+    """The bytes to send, and what metrics and logs want to know. offered: names as JSON and list, where some fell."""
 
     body: bytes
     pod: PodSummary
     filtered: Filtered
     unsynced: bool
+    offered: tuple[bytes, list[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class PrioritizeAnswer:
 
 
 class Decisions:
-    """Answers verbs for one cluster. Holds no state of its own but rendered score cells."""
+    """Answers verbs for one cluster. Keeps what the last request was about: prioritize follows filter."""
 
     def __init__(
         self,
@@ -78,6 +80,9 @@ class Decisions:
         self._unix_s = unix_s
         self._clock = clock
         self._scores = ScoreWriter()
+        self._last_pod: Pod | None = None
+        self._last_names: list[str] | None = None
+        self._last_version = -1
 
     def filter(self, arguments: Arguments, *, late: bool = False) -> FilterAnswer:
         """Which candidates can carry the pod. late: the deadline has passed, so no time goes into a short list."""
@@ -93,25 +98,29 @@ class Decisions:
         names = arguments.names
         failed = {names[v.position]: v.reason for v in filtered.refused if v.resolvable}
         unresolvable = {names[v.position]: v.reason for v in filtered.refused if not v.resolvable}
+        offered = None
         if arguments.raw_names is None:
             body = answers.filter_nodes([arguments.raw_nodes[p] for p in passed.tolist()], failed, unresolvable)
         elif len(passed) == len(names):
             body = answers.filter_names(arguments.raw_names, failed, unresolvable)
         else:
-            body = answers.filter_names(answers.encode_names([names[p] for p in passed.tolist()]), failed, unresolvable)
-        return FilterAnswer(body, scene.pod, filtered, not scene.circumstances.synced)
+            offered_names = [names[p] for p in passed.tolist()]
+            offered = answers.encode_names(offered_names), offered_names
+            body = answers.filter_names(offered[0], failed, unresolvable)
+        return FilterAnswer(body, scene.pod, filtered, not scene.circumstances.synced, offered)
 
     def prioritize(self, arguments: Arguments, *, late: bool = False) -> PrioritizeAnswer:
         """A score 0..10 for each candidate. late: the deadline has passed, so every node gets the same."""
         if late:
-            pod = summarise_pod(arguments.pod, self.engine.policy.network)
-            return PrioritizeAnswer(self._scores.write(arguments.names, [0] * len(arguments.names), keep=False), pod)
+            pod = self._summary(arguments.pod)
+            return PrioritizeAnswer(answers.write_scores(arguments.names, [0] * len(arguments.names)), pod)
         scene = self._scene(arguments)
         scores = self.engine.prioritize(scene.pod, scene.candidates, scene.circumstances)
         if len(scores):
             self._charge(scene, np.flatnonzero(scores == scores.max()))
-        known = bool(scene.rows.size) and int(scene.rows.min()) >= 0
-        return PrioritizeAnswer(self._scores.write(arguments.names, scores.tolist(), keep=known), scene.pod)
+        if scene.rows.size and int(scene.rows.min()) < 0:
+            return PrioritizeAnswer(answers.write_scores(arguments.names, scores.tolist()), scene.pod)
+        return PrioritizeAnswer(self._scores.write_rows(self.state.table, scene.rows, scores), scene.pod)
 
     def explain(self, arguments: Arguments) -> tuple[PodSummary, Explanation]:
         """The decision with each of its terms. Changes nothing: no charge is taken."""
@@ -121,9 +130,9 @@ class Decisions:
 
     def _scene(self, arguments: Arguments) -> _Scene:
         network, table, now_s = self.engine.policy.network, self.state.table, self._unix_s()
-        pod = summarise_pod(arguments.pod, network)
+        pod = self._summary(arguments.pod)
         self.state.charges.expire(self._clock())
-        rows = table.find(arguments.names)
+        rows = self._rows(arguments.names)
         if arguments.raw_names is None:
             candidates = from_nodes(table, [summarise_node(node, network) for node in arguments.nodes])
             beliefs = self.rewards.for_names(arguments.names, pod.pod_type, now_s)
@@ -138,6 +147,21 @@ class Decisions:
             evidence=beliefs.evidence if beliefs else None,
         )
         return _Scene(pod, candidates, circumstances, rows)
+
+    def _summary(self, pod: Pod) -> PodSummary:
+        """Of a pod that was just asked about: the reader gives the same object for the same bytes."""
+        if pod is not self._last_pod:
+            self._last_summary = summarise_pod(pod, self.engine.policy.network)
+            self._last_pod = pod
+        return self._last_summary
+
+    def _rows(self, names: list[str]) -> NDArray[np.intp]:
+        """Rows of the names; of a list that was just asked about, while no row got another name."""
+        version = self.state.table.names_version
+        if names is not self._last_names or version != self._last_version:
+            self._last_rows = self.state.table.find(names)
+            self._last_names, self._last_version = names, version
+        return self._last_rows
 
     def _charge(self, scene: _Scene, positions: NDArray[np.intp]) -> None:
         rows = scene.rows[positions]

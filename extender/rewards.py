@@ -35,7 +35,7 @@ class RewardView:
 
     def on(self, rows: NDArray[np.intp], pod_type: str, now_s: float) -> Beliefs | None:
         """Mean and evidence for each row; a row of -1 gets the prior."""
-        if not len(self.rewards) or self.is_stale():
+        if self.rewards.is_empty or self.is_stale():
             return None
         versions = (self._nodes.names_version, self.rewards.columns_version)
         if versions != self._versions:
@@ -46,6 +46,6 @@ class RewardView:
 
     def for_names(self, names: list[str], pod_type: str, now_s: float) -> Beliefs | None:
         """The same for nodes that came with the request."""
-        if not len(self.rewards) or self.is_stale():
+        if self.rewards.is_empty or self.is_stale():
             return None
         return self.rewards.read(pod_type, self.rewards.columns(names), now_s=now_s)

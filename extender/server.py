@@ -23,19 +23,26 @@ if TYPE_CHECKING:
     from extender.settings import Listen, Settings, Tls
 
 
-def guarded_protocol(header_timeout_s: float) -> type[HttpToolsProtocol]:
-    """Uvicorn's protocol, which closes connections whose request head does not come in time (slowloris)."""
+def guarded_protocol(header_timeout_s: float, connections: int) -> type[HttpToolsProtocol]:
+    """Uvicorn's protocol, which closes connections whose request head does not come in time (slowloris).
+
+    At most this many connections stay open; new ones beyond are closed, so that a flood does not take those there are.
+    """
 
     class GuardedProtocol(HttpToolsProtocol):
         _head_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._await_head()
+            if len(self.connections) > connections:
+                transport.close()
+            else:
+                self._await_head()
 
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            if self._head_timer is None:
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            # Not at the parser's first token: it says nothing of blank lines, which end uvicorn's keep-alive timer.
+            if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
                 self._await_head()
 
         def on_headers_complete(self) -> None:
@@ -93,8 +100,7 @@ def verbs_server(app: FastAPI, settings: Settings) -> Server:
             settings.listen.port,
             timeout_keep_alive=settings.listen.keep_alive_s,
             timeout_graceful_shutdown=round(settings.listen.grace_s),
-            http=guarded_protocol(settings.limits.header_timeout_s),
-            limit_concurrency=settings.limits.connections,
+            http=guarded_protocol(settings.limits.header_timeout_s, settings.limits.connections),
             backlog=2048,
         )
     )
@@ -109,8 +115,7 @@ def ops_server(app: FastAPI, settings: Settings) -> Server:
             settings.ops.port,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=1,
-            http=guarded_protocol(settings.limits.header_timeout_s),
-            limit_concurrency=settings.limits.connections,
+            http=guarded_protocol(settings.limits.header_timeout_s, settings.limits.connections),
         )
     )
 
@@ -130,25 +135,40 @@ def _config(app: FastAPI, host: str, port: int, **options: Any) -> uvicorn.Confi
     )
 
 
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """The verbs' TLS: at least the version that the settings name, client certificates where there is a client CA."""
+class FreshTls(ssl.SSLContext):
+    """The context that the server holds: hands every new connection to the newest one that was read from the files.
+
+    Files loaded into the same context again would not do: it would go on trusting the client CAs that it knew before.
+    """
+
+    newest: ssl.SSLContext
+
+    def wrap_bio(self, *buffers: Any, **options: Any) -> ssl.SSLObject:
+        """What the event loop calls for each connection."""
+        return self.newest.wrap_bio(*buffers, **options)
+
+
+def fresh_tls(tls: Tls) -> FreshTls:
+    """The verbs' TLS, for keep_tls_fresh to keep. Raises OSError or SSLError where a file cannot be used."""
+    fresh = FreshTls(ssl.PROTOCOL_TLS_SERVER)
+    fresh.newest = _tls_context(tls)
+    return fresh
+
+
+def _tls_context(tls: Tls) -> ssl.SSLContext:
+    """At least the version that the settings name, client certificates where there is a client CA."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    _load_certificates(context, tls)
-    if tls.client_ca_file is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _load_certificates(context: ssl.SSLContext, tls: Tls) -> None:
     if tls.cert_file is not None:
         context.load_cert_chain(tls.cert_file, tls.key_file)
     if tls.client_ca_file is not None:
         context.load_verify_locations(tls.client_ca_file)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
-async def keep_tls_fresh(context: ssl.SSLContext, tls: Tls, log: FilteringBoundLogger) -> None:
+async def keep_tls_fresh(fresh: FreshTls, tls: Tls, log: FilteringBoundLogger) -> None:
     """Reads the certificate files again when they change; new connections get the new ones, old ones go on."""
     files = [file for file in (tls.cert_file, tls.key_file, tls.client_ca_file) if file is not None]
     read = await asyncio.to_thread(_signatures, files)
@@ -158,7 +178,7 @@ async def keep_tls_fresh(context: ssl.SSLContext, tls: Tls, log: FilteringBoundL
         if now == read:
             continue
         try:
-            _load_certificates(context, tls)
+            fresh.newest = _tls_context(tls)
         except (OSError, ssl.SSLError) as exc:
             log.warning("certificate not usable, the last one stays", error=str(exc), cert_file=str(tls.cert_file))
         else:

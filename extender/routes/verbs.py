@@ -141,6 +141,8 @@ class Verbs:
     def _filter(self, call: Call, arguments: Arguments, late: bool) -> bytes:
         answer = self._decisions.filter(arguments, late=late)
         filtered, pod = answer.filtered, answer.pod
+        if answer.offered is not None:
+            self._reader.expect_names(*answer.offered)
         for cause, count in Counter(verdict.cause for verdict in filtered.refused).items():
             self._metrics.refused[cause].inc(count)
         if not filtered.fitting:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import getitem
+from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from kubesteer.placement.scoring import MAX_SCORE
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kubesteer.placement.table import NodeTable
+
 NO_SCORES = b"[]"
 _FILTER = b'{"Nodes":%b,"NodeNames":%b,"FailedNodes":%b,"FailedAndUnresolvableNodes":%b,"Error":%b}'
-_KEPT = 20_000
-"""Names whose cells are kept whatever is asked for: about 1 kB each."""
+_OPEN, _SPACE, _DIGIT_ZERO, _DIGIT_ONE = b"[ 01"
+_TENS, _ONES = 10, 11
+"""Where a cell has the digits of its score."""
 _NULL = b"null"
 _EMPTY = b"{}"
 _encode = msgspec.json.Encoder().encode
@@ -44,28 +51,47 @@ def _reasons(reasons: Mapping[str, str]) -> bytes:
 
 
 class ScoreWriter:
-    """Writes score lists from cells rendered once for each node name: one for each score 0..10."""
+    """Writes score lists by copying cells: for each node-table row the rendered name, padded to one width.
+
+    JSON allows the padding, and a cell's score stands at a fixed place, so a list is one gather and two assignments.
+    """
 
     def __init__(self) -> None:
-        self._cells: dict[str, list[bytes]] = {}
+        self._cells = np.zeros((0, 0), np.uint8)
+        self._names: list[str] = []
+        self._version = -1
 
-    def write(self, names: Sequence[str], scores: Sequence[int], *, keep: bool) -> bytes:
-        """The list, in order. keep: the names are the cluster's own, so their cells are worth keeping."""
-        if not keep:
-            return b"[" + b",".join(map(_cell, names, scores)) + b"]"
-        try:
-            return b"[" + b",".join(map(getitem, map(self._cells.__getitem__, names), scores)) + b"]"
-        except KeyError:
-            self._render(names)
-            return self.write(names, scores, keep=keep)
+    def write_rows(self, table: NodeTable, rows: NDArray[np.intp], scores: NDArray[np.int64]) -> bytes:
+        """For rows of the table, none of them -1, in order."""
+        if not len(rows):
+            return NO_SCORES
+        if table.names_version != self._version:
+            self._render(table.names)
+            self._version = table.names_version
+        cells = self._cells.take(rows, axis=0)
+        cells[:, _TENS] = np.where(scores >= MAX_SCORE, _DIGIT_ONE, _SPACE)
+        cells[:, _ONES] = _DIGIT_ZERO + scores % MAX_SCORE
+        cells[0, 0] = _OPEN
+        return cells.tobytes() + b"]"
 
-    def _render(self, names: Sequence[str]) -> None:
-        """Nodes come and go: what has grown to twice what is asked for now starts anew."""
-        if len(self._cells) > 2 * len(names) + _KEPT:
-            self._cells.clear()
-        for name in names:
-            if name not in self._cells:
-                self._cells[name] = [_cell(name, score) for score in range(MAX_SCORE + 1)]
+    def _render(self, names: list[str]) -> None:
+        """Cells of the rows whose name changed."""
+        before = self._names
+        changed = [row for row, name in enumerate(names) if row >= len(before) or before[row] is not name]
+        rendered = [b',{"Score":  ,"Host":%b}' % _encode(names[row]) for row in changed]
+        width = max([self._cells.shape[1], *map(len, rendered)])
+        if len(names) > self._cells.shape[0] or width > self._cells.shape[1]:
+            grown = np.full((max(len(names), 2 * self._cells.shape[0]), width), _SPACE, np.uint8)
+            grown[: self._cells.shape[0], : self._cells.shape[1]] = self._cells
+            self._cells = grown
+        for row, cell in zip(changed, rendered, strict=True):
+            self._cells[row] = np.frombuffer(cell.ljust(width), np.uint8)
+        self._names = list(names)
+
+
+def write_scores(names: Sequence[str], scores: Sequence[int]) -> bytes:
+    """A score list for any names, in order."""
+    return b"[" + b",".join(map(_cell, names, scores)) + b"]"
 
 
 def _cell(name: str, score: int) -> bytes:

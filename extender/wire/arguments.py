@@ -42,7 +42,10 @@ class Arguments:
 
 
 class ArgumentsReader:
-    """Decodes bodies; keeps its decoders, and nothing of what it read."""
+    """Decodes bodies. Keeps the last pod and the last names: prioritize comes with the very bytes of filter's answer.
+
+    So a caller that gets the same Pod or the same list again, by identity, knows that its bytes were the same.
+    """
 
     def __init__(self) -> None:
         self._args = msgspec.json.Decoder(_Args)
@@ -51,6 +54,8 @@ class ArgumentsReader:
         self._names = msgspec.json.Decoder(list[str])
         self._node_list = msgspec.json.Decoder(_RawNodeList)
         self._node = msgspec.json.Decoder(Node)
+        self._last_pod: tuple[msgspec.Raw, Pod] | None = None
+        self._last_names: tuple[bytes, list[str]] | None = None
 
     def read(self, body: bytes) -> Arguments:
         """The arguments in a body. Raises InvalidInput naming what is wrong."""
@@ -59,12 +64,10 @@ class ArgumentsReader:
         args = self._fields(body)
         if args.pod == _NULL:
             raise InvalidInput("Pod is missing or null; send the pod that is to be placed")
-        pod: Pod = _decoded(self._pod, args.pod, "Pod")
-        if not pod.metadata.name and not pod.metadata.uid:
-            raise InvalidInput("Pod.metadata.name is empty; send the pod as the API has it")
+        pod = self._pod_in(args.pod)
         if args.node_names != _NULL:
-            names: list[str] = _decoded(self._names, args.node_names, "NodeNames")
-            return Arguments(pod, names, bytes(args.node_names), [], [])
+            raw_names = bytes(args.node_names)
+            return Arguments(pod, self._names_in(raw_names), raw_names, [], [])
         if args.nodes == _NULL:
             raise InvalidInput(
                 "Nodes and NodeNames are both null; send one of them (nodeCacheCapable: true sends names)"
@@ -73,6 +76,26 @@ class ArgumentsReader:
         raw_nodes = _decoded(self._node_list, args.nodes, "Nodes").items or []
         nodes = [_decoded(self._node, raw, f"Nodes.items[{i}]") for i, raw in enumerate(raw_nodes)]
         return Arguments(pod, [node.metadata.name for node in nodes], None, nodes, [bytes(raw) for raw in raw_nodes])
+
+    def expect_names(self, raw_names: bytes, names: list[str]) -> None:
+        """These names were just sent to the scheduler, and will come back."""
+        self._last_names = (raw_names, names)
+
+    def _pod_in(self, raw: msgspec.Raw) -> Pod:
+        if self._last_pod is not None and self._last_pod[0] == raw:
+            return self._last_pod[1]
+        pod: Pod = _decoded(self._pod, raw, "Pod")
+        if not pod.metadata.name and not pod.metadata.uid:
+            raise InvalidInput("Pod.metadata.name is empty; send the pod as the API has it")
+        self._last_pod = (raw.copy(), pod)
+        return pod
+
+    def _names_in(self, raw: bytes) -> list[str]:
+        if self._last_names is not None and self._last_names[0] == raw:
+            return self._last_names[1]
+        names: list[str] = _decoded(self._names, raw, "NodeNames")
+        self._last_names = (raw, names)
+        return names
 
     def _fields(self, body: bytes) -> _Args:
         args: _Args = _decoded(self._args, body, "body")

@@ -59,7 +59,7 @@ def pod_requests(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodReq
     """The pod's requests. Raises InvalidQuantity that names field, value and rule."""
     wanted = frozenset(("cpu", "memory")).union(*(resource.resource_names for resource in network))
     exact = _effective(pod, wanted, {})
-    incoming = nonzero = _effective(pod, wanted, _DEFAULTS)
+    incoming = nonzero = _effective(pod, wanted, _DEFAULTS) if _needs_defaults(pod) else exact
     if _asks_at_pod_level(pod.spec.resources):
         nonzero = _effective(pod, wanted, {name: nano for name, nano in _DEFAULTS.items() if name not in exact})
     asked = [_network_request(pod, exact, resource) for resource in network]
@@ -209,6 +209,14 @@ def _has_resize_status(status: objects.PodStatus) -> bool:
 def _resize_infeasible(pod: objects.Pod) -> bool:
     conditions = pod.status.conditions if pod.status else None
     return next((c.reason == "Infeasible" for c in conditions or () if c.type == "PodResizePending"), False)
+
+
+def _needs_defaults(pod: objects.Pod) -> bool:
+    """Whether some container leaves out CPU or memory, or a resize may; most pods do not, and are counted once."""
+    if pod.status is not None and _has_resize_status(pod.status):
+        return True
+    containers = (*(pod.spec.containers or ()), *(pod.spec.init_containers or ()))
+    return any(_POD_LEVEL - (_asked(container, None, False) or {}).keys() for container in containers)
 
 
 def _asks_at_pod_level(resources: objects.Resources | None) -> bool:

@@ -74,6 +74,11 @@ class RewardTable:
         """Unix time of the newest record, None for an empty table."""
         return max((float(row.time_s.max()) for row in self._rows.values()), default=None)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is believed of any pair; cheap enough to be asked for every decision."""
+        return not self._rows
+
     def __len__(self) -> int:
         return sum(self._records_of_node.values())
 
