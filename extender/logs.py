@@ -12,6 +12,8 @@ import structlog
 from kubesteer.model.quantity import shown
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_LONGEST = 500
+"""Characters of one value in a line."""
 
 
 def make_logger(*, as_json: bool, level: str) -> structlog.typing.FilteringBoundLogger:
@@ -36,10 +38,10 @@ def make_logger(*, as_json: bool, level: str) -> structlog.typing.FilteringBound
 
 
 def _one_line(_logger: object, _method: str, event: Any) -> Any:
-    """Text from outside cannot start a line of its own."""
+    """Text from outside cannot start a line of its own, or fill the disk."""
     for key, value in event.items():
-        if isinstance(value, str) and not value.isprintable() and key != "exception":
-            event[key] = shown(value, limit=500)
+        if isinstance(value, str) and key != "exception" and not (len(value) <= _LONGEST and value.isprintable()):
+            event[key] = shown(value, limit=_LONGEST)
     return event
 
 

@@ -192,8 +192,8 @@ class Filter(_Group):
 class Score(_Group):
     """How nodes are ordered."""
 
-    balance_rule: Literal["stddev", "upstream-1.21", "upstream-1.22", "upstream-1.36", "depcon2"] = Field(
-        "stddev", description="How balance is computed; see docs/scoring.md."
+    balance_rule: Literal["level", "stddev", "upstream-1.21", "upstream-1.22", "upstream-1.36", "depcon2"] = Field(
+        "level", description="How balance is computed; see docs/scoring.md."
     )
     balance_weight: float = Field(_SCORE.balance_weight, ge=0, le=100, description="Weight of balance.")
     reward_weight: float = Field(_SCORE.reward_weight, ge=0, le=100, description="Weight of the learned reward.")

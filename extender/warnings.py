@@ -42,7 +42,7 @@ class UnitsWarnings:
         self._told: OrderedDict[str, None] = OrderedDict()
         self._queue: asyncio.Queue[_Suspicion] = asyncio.Queue(_WAITING)
 
-    def suspect(self, pod: PodSummary, message: str) -> None:
+    def suspect(self, pod: PodSummary, message: str, decision_id: str) -> None:
         """A pod's SLO looks wrong; the same pod is told of once."""
         if pod.uid in self._told:
             return
@@ -50,7 +50,7 @@ class UnitsWarnings:
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
         self._metrics.suspect_units.inc()
-        self._log.warning("suspect units", pod=f"{pod.namespace}/{pod.name}", why=message)
+        self._log.warning("suspect units", decision=decision_id, pod=f"{pod.namespace}/{pod.name}", why=message)
         if self._sink is not None and not self._queue.full():
             self._queue.put_nowait(_Suspicion(pod, message))
 

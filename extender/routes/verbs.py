@@ -41,7 +41,7 @@ class Call:
 
 
 class Verbs:
-    """The verbs of one extender. on_suspect is told of pods whose SLO looks like a unit mistake."""
+    """The verbs of one extender. on_suspect is told of pods whose SLO looks like a unit mistake: pod, why, decision."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Verbs:
         limits: Limits,
         *,
         boot_id: str,
-        on_suspect: Callable[[PodSummary, str], None],
+        on_suspect: Callable[[PodSummary, str, str], None],
         perf_s: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._decisions = decisions
@@ -150,7 +150,7 @@ class Verbs:
         if answer.unsynced:
             self._metrics.unsynced.inc()
         if filtered.suspect is not None:
-            self._on_suspect(pod, filtered.suspect)
+            self._on_suspect(pod, filtered.suspect, call.decision_id)
         self._log.debug(
             "filter",
             decision=call.decision_id,

@@ -1,13 +1,14 @@
 """How balanced a node's resources would be with the pod added, by a selectable rule. Only arithmetic lives here.
 
 Each rule turns arrays into points 0..100 a candidate, in candidate order. The upstream rules give the very integers of
-kube-scheduler's NodeResourcesBalancedAllocation; `stddev` is the current one without its truncations.
+kube-scheduler's NodeResourcesBalancedAllocation; `stddev` is the current one without its truncations; `level` is ours.
 
     rule            formula (f = requested / allocatable, at most 1)                         source
     upstream-1.21   int((1 - |f_cpu - f_mem|) * 100); 0 where either f >= 1                  up to 1.21.2
     upstream-1.22   int((1 - std(f)) * 100)                                                  1.22 to 1.35
     upstream-1.36   50 + (50 + S(with the pod) - S(without it)) / 2, S as in 1.22            from 1.36 (#135573)
-    stddev          the same in floating point                                               kubesteer's default
+    stddev          the same in floating point
+    level           (1 - sum(d * f with the pod) / sum(d)) * 100, d = asked / allocatable    kubesteer's default
     depcon2         int((1 - var(f_cpu, f_mem, f_net)) * 100); f = 1 where there is no capacity   DepCon2
 """
 
@@ -86,6 +87,28 @@ def stddev(load: Load) -> Floats:
     return MAX_POINTS / 2 + (MAX_POINTS / 2 + after - before) / 2
 
 
+def level(load: Load) -> Floats:
+    """How empty the node would be in what the pod asks for, each resource weighted by the part of it that is asked.
+
+    Placing by this levels each resource over the nodes (it is the marginal cost of the sum of squared loads), whereas
+    the deviation within a node, taken as a difference, always likes a loaded node at least as well as an empty one.
+    A node without a resource that others have counts as full of it.
+    """
+    counted = _counted(load.pod)
+    allocatable, asked = load.allocatable[counted], _asked(load.pod, counted)
+    has = allocatable > 0
+    divisor = np.maximum(allocatable, 1)
+    part = asked / divisor
+    full = np.minimum((load.requested[counted] + asked) / divisor, 1.0)
+    if not has.all():
+        part = np.where(has, part, 0.0)
+        part = np.where(has, part, part.max(axis=1, keepdims=True, initial=0.0))
+        full = np.where(has, full, 1.0)
+    weight = _sum_in_order(part)
+    points: Floats = (1 - _sum_in_order(part * full) / np.where(weight > 0, weight, 1.0)) * MAX_POINTS
+    return points
+
+
 def depcon2(load: Load) -> Floats:
     """DepCon2's variance over CPU, memory and the first network direction, whatever the pod asks for."""
     f_cpu = _fraction_or_full(load.nonzero[CPU] + load.pod.incoming_nonzero_cpu_m, load.allocatable[CPU])
@@ -106,6 +129,7 @@ def depcon2_variance(f_cpu: Floats, f_memory: Floats, f_network: Floats) -> Floa
 
 
 RULES: dict[str, Rule] = {
+    "level": level,
     "stddev": stddev,
     "upstream-1.21": upstream_1_21,
     "upstream-1.22": upstream_1_22,
@@ -113,7 +137,7 @@ RULES: dict[str, Rule] = {
     "depcon2": depcon2,
 }
 
-SKIP_BEST_EFFORT = frozenset({"stddev", "upstream-1.22", "upstream-1.36"})
+SKIP_BEST_EFFORT = frozenset({"level", "stddev", "upstream-1.22", "upstream-1.36"})
 """Rules that have nothing to say of a pod that asks for nothing; the others count its defaults."""
 
 

@@ -33,7 +33,7 @@ class ScorePolicy:
     least_spread: differences of the weighted score (0..1) smaller than this in all are not stretched to 0..10.
     """
 
-    balance_rule: str = "stddev"
+    balance_rule: str = "level"
     balance_weight: float = 1.0
     reward_weight: float = 1.0
     least_spread: float = 0.05

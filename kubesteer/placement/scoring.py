@@ -34,17 +34,19 @@ class Terms:
 
 
 def score_terms(pod: PodSummary, candidates: Candidates, circumstances: Circumstances, policy: ScorePolicy) -> Terms:
-    """The terms; those without an opinion are the same for every node and change nothing."""
+    """The terms; one without an opinion has no weight either, so the others keep their full range."""
     total: Floats = np.zeros(len(candidates))
+    weight = 0.0
     balance = None
     if policy.balance_weight > 0 and not (policy.balance_rule in SKIP_BEST_EFFORT and is_best_effort(pod.requests)):
         load = load_of(pod.requests, candidates, circumstances.charged)
         balance = RULES[policy.balance_rule](load) / MAX_POINTS
         total += policy.balance_weight * balance
+        weight += policy.balance_weight
     reward = circumstances.reward if policy.reward_weight > 0 else None
     if reward is not None:
         total += policy.reward_weight * reward
-    weight = policy.balance_weight + policy.reward_weight
+        weight += policy.reward_weight
     return Terms(balance, reward, total / weight if weight > 0 else total)
 
 

@@ -57,6 +57,13 @@ FULL = (1024, 1024, 1024)
         pytest.param("upstream-1.36", (256, 256, 0), FULL, (0, 0, 0), 75, id="1.36: no change -> 50 + 50/2 = 75"),
         pytest.param("upstream-1.36", (0, 1024, 0), FULL, (1024, 0, 0), 100, id="1.36: best: 50 + (50 + 100 - 50)/2"),
         pytest.param("upstream-1.36", (1024, 0, 0), FULL, (0, 0, 0), 50, id="1.36: worst: 50 + (50 + 50 - 100)/2"),
+        pytest.param("level", (512, 0, 0), FULL, (256, 512, 0), 25, id="level: CPU alone is asked: 1 - 3/4"),
+        pytest.param(
+            *("level", (512, 256, 0), FULL, (0, 512, 0), 41.666666666666664),
+            id="level: (1/2, 1/4) of each asked, (1/2, 3/4) full: 1 - (1/4 + 3/16)/(3/4) = 5/12",
+        ),
+        pytest.param("level", (0, 0, 512), FULL, (1024, 1024, 256), 25, id="level: egress alone is asked: 1 - 3/4"),
+        pytest.param("level", (2048, 0, 0), FULL, (0, 0, 0), 0, id="level: 2 is clamped to 1"),
         pytest.param("stddev", (512, 0, 0), FULL, (256, 256, 0), 62.5, id="stddev: 50 + (50 + 75 - 100)/2 = 62.5"),
         pytest.param("stddev", (0, 512, 0), FULL, (512, 0, 0), 87.5, id="stddev: 50 + (50 + 100 - 75)/2 = 87.5"),
         pytest.param(
@@ -171,3 +178,18 @@ def test_what_was_just_promised_is_part_of_the_load():
 )
 def test_a_pod_that_asks_for_nothing_is_best_effort(asks, best_effort):
     assert is_best_effort(pod_summary(**asks).requests) is best_effort
+
+
+def test_level_takes_a_node_without_what_others_have_for_full_of_it():
+    """Both would be 1/8 full of CPU. With egress 1 - (1/8 x 1/8 + 1/10 x 1/10)/(1/8 + 1/10) = 0.886; without, full."""
+    nodes = [node_summary("with", egress="10G"), node_summary("without", egress=None)]
+    pod = pod_summary("new", cpu="1", annotations={"kubernetes.io/egress-bandwidth": "1G"})
+    with_egress, without = RULES["level"](load_of(pod.requests, candidates_of(nodes), None))
+    assert with_egress == pytest.approx(88.6, abs=0.1)
+    assert without == pytest.approx((1 - (1 / 64 + 1 / 10) / (1 / 8 + 1 / 10)) * 100)
+
+
+def test_level_leaves_out_what_no_node_has():
+    pod = pod_summary("new", cpu="1", annotations={"kubernetes.io/egress-bandwidth": "1G"})
+    (alone,) = RULES["level"](load_of(pod.requests, candidates_of([node_summary("n", egress=None)]), None))
+    assert alone == pytest.approx((1 - 1 / 8) * 100)

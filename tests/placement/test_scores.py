@@ -70,11 +70,18 @@ def test_the_balanced_node_wins():
     assert scores(equal_nodes(2), pods, policy=BALANCE_ONLY) == [0, 10]
 
 
-def test_a_network_slo_is_part_of_the_balance():
-    """n0 has its egress half promised, n1 nothing: a pod that asks egress alone evens n1 out less badly."""
+@pytest.mark.parametrize(
+    ("rule", "want"),
+    [
+        pytest.param("stddev", [10, 0], id="stddev: beside half the CPU and memory, half the egress evens n0 out"),
+        pytest.param("level", [0, 10], id="level: CPU and memory are emptier on n1, egress is the same"),
+    ],
+)
+def test_a_network_slo_is_part_of_the_balance(rule, want):
     pods = [pod_summary("a", node="n0", cpu="4", memory="16Gi")]
     pod = pod_summary("new", cpu="1", memory="1Gi", egress="5G")
-    assert scores(equal_nodes(2), pods, pod=pod, policy=BALANCE_ONLY) == [10, 0]
+    policy = Policy(score=ScorePolicy(balance_rule=rule, reward_weight=0.0))
+    assert scores(equal_nodes(2), pods, pod=pod, policy=policy) == want
 
 
 def test_the_network_of_a_pod_that_asks_none_leaves_the_balance_alone():
@@ -105,7 +112,7 @@ def test_the_node_where_the_pods_type_did_well_wins(means, want):
 def test_the_total_is_the_weighted_mean_of_the_terms(balance_weight, reward_weight, want):
     """2 of 8 cores and 8 of 32 GiB used, 4 cores come: 50 + (50 + 75 - 100)/2 = 62.5 points = 0.625."""
     candidates = candidates_of([node_summary("n")], [pod_summary("old", node="n", cpu="2", memory="8Gi")])
-    policy = ScorePolicy(balance_weight=balance_weight, reward_weight=reward_weight)
+    policy = ScorePolicy(balance_rule="stddev", balance_weight=balance_weight, reward_weight=reward_weight)
     terms = score_terms(pod_summary("new", cpu="4"), candidates, rewards(0.2), policy)
     assert terms.total.tolist() == pytest.approx([want])
     assert (terms.balance is None) == (balance_weight == 0)
@@ -177,3 +184,10 @@ def test_an_explanation_is_the_decision_itself(shortlist):
     offered = candidates_of(equal_nodes(5), pods, names=[names[p] for p in passed])
     assert explained.scores[passed].tolist() == engine.prioritize(pod, offered, rewards(*means[passed])).tolist()
     assert explained.scores[[v.position for v in decided.refused]].tolist() == [0]
+
+
+def test_without_rewards_the_balance_keeps_its_whole_range():
+    """Half a weight for a term that says nothing would halve what balance can say against least_spread."""
+    candidates = candidates_of(equal_nodes(1), [pod_summary("a", node="n0", cpu="4")])
+    terms = score_terms(pod_summary("new", cpu="1"), candidates, Circumstances(), ScorePolicy())
+    assert terms.total.tolist() == terms.balance.tolist() == [1 - 5 / 8]
