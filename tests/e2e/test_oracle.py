@@ -46,7 +46,11 @@ def test_kubesteer_counts_and_judges_as_the_scheduler_does(
         ours, theirs = _by_kubesteer(cluster), _by_the_scheduler(cluster)
         assert ours.keys() == theirs.keys()
         compared += len(theirs)
-        different += [f"cluster {number}, {name}: {ours[name]}, not {theirs[name]}" for name in theirs if ours[name] != theirs[name]]
+        different += [
+            f"cluster {number}, {name}: {ours[name]}, not {theirs[name]}"
+            for name in theirs
+            if ours[name] != theirs[name]
+        ]
     with capsys.disabled():
         print(f"\noracle --seed={seed}: {len(clusters)} clusters, {compared:,} answers, {len(different)} differ")
     assert len(clusters) == CLUSTERS
@@ -57,7 +61,7 @@ Answers = dict[str, Any]
 
 
 def _by_the_scheduler(cluster: dict[str, Any]) -> Answers:
-    """One entry an answer: amounts are [CPU in millicores, memory in bytes, egress in bit/s], non-zero ones the first two."""
+    """One entry an answer; amounts are CPU in millicores, memory in bytes, egress in bit/s."""
     answers: Answers = {}
     for name, node in cluster["WantNodes"].items():
         answers[f"node {name} allocatable"] = list(node["Allocatable"].values())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def test_a_real_scheduler_takes_the_file(
     control_plane: ControlPlane, file: str, slo_bps: str | None, comes: bool
 ) -> None:
-    bed, name = control_plane, f"p-{file.split('.')[0]}-{slo_bps}".lower()
+    bed, name = control_plane, f"p-{file.split('.', maxsplit=1)[0]}-{slo_bps}".lower()
     for node in ("a", "b"):
         bed.client.create(objects.node(f"{name}-{node}", resources={"kubesteer.io/egress-bps": "10G"}))
     limits = {"kubesteer.io/egress-bps": slo_bps} if slo_bps else {}

@@ -1,0 +1,181 @@
+"""Rewards that a client puts in etcd steer the next pods, and an etcd that goes away stops nothing.
+
+Four equal nodes; each node's reward for a pod type is what a client wrote. The pods ask for nothing, so balance has no
+say and the reward alone orders the nodes for kubesteer; the stock plugins spread pods over all nodes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kubesteer.model.reward import RewardRecord, encode_key, encode_value
+from tests.rewards.etcd_server import EtcdServer
+
+from .cluster.objects import node, pod
+from .cluster.waiting import eventually
+from .scenario import bed, kubesteer, node_of, older, running_bed, start_scheduler
+from .service import Extender, scheduler_config, scheduler_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .cluster.client import Client
+    from .cluster.controlplane import ControlPlane
+
+__all__ = ["bed", "older", "running_bed", "start_scheduler"]
+
+NODES = [f"node-{i}" for i in range(4)]
+PREFIX = "/kubesteer/rewards"
+STALE_AFTER_S = 7.0
+"""Above the 5 s after which kubesteer asks a quiet etcd whether it is there."""
+GOOD, BAD, RUNS = 0.95, 0.2, 50.0
+
+
+@pytest.fixture
+def etcd() -> Iterator[EtcdServer]:
+    with ExitStack() as stack:
+        server = EtcdServer()
+        stack.callback(server.close)
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def extender(bed: ControlPlane, etcd: EtcdServer) -> Iterator[Extender]:
+    """kubesteer between the real scheduler and the rewards in etcd."""
+    bed.client.create_all(node(name, cpu="64", memory="256Gi") for name in NODES)
+    store = {"source": "etcd", "endpoints": [etcd.address], "prefix": PREFIX, "stale_after_s": STALE_AFTER_S}
+    with kubesteer(bed, rewards=store) as running:
+        bed.start_scheduler(scheduler_config(scheduler_entry(running, ignorable=False)))
+        yield running
+
+
+class Pods:
+    """Creates pods, each with a name of its own."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._numbers = itertools.count()
+
+    def create(self, pod_type: str) -> str:
+        name = f"{pod_type}-{next(self._numbers)}"
+        self._client.create(pod(name, labels={"podtype": pod_type}))
+        return name
+
+    def nodes_of(self, pod_type: str, count: int = 12) -> Counter[str]:
+        """Where so many new pods of the type end up. They are gone afterwards, so that no node is left fuller."""
+        names = [self.create(pod_type) for _ in range(count)]
+        on = Counter(node_of(self._client, name) for name in names)
+        for name in names:
+            self._client.delete("Pod", name)
+        return on
+
+
+def put_rewards(etcd: EtcdServer, pod_type: str, best: str) -> None:
+    """What agents would have written: 50 runs on each node, good ones on the best."""
+    for name in NODES:
+        record = RewardRecord(name, pod_type, GOOD if name == best else BAD, RUNS, time.time())
+        etcd.put(encode_key(PREFIX, name, pod_type), encode_value(record))
+
+
+def test_rewards_in_etcd_move_pods_of_that_type_to_the_good_node_within_a_second(
+    bed: ControlPlane, etcd: EtcdServer, extender: Extender, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pods come every 20 ms while the rewards are written; each is held against its own time of creation."""
+    new = Pods(bed.client)
+    assert len(new.nodes_of("web")) == len(NODES), "without rewards the pods spread over all nodes"
+    put_rewards(etcd, "web", best="node-2")
+    eventually(lambda: extender.metric("kubesteer_rewards") == len(NODES), within_s=5, what="rewards seen")
+    assert new.nodes_of("web") == {"node-2": 12}
+    assert len(new.nodes_of("db")) == len(NODES), "the rewards of one type say nothing about another"
+    delays_ms = []
+    for best in ("node-0", "node-3", "node-1"):
+        created_s: dict[str, float] = {}
+        stop = threading.Event()
+
+        def create_pods(created_s: dict[str, float] = created_s, stop: threading.Event = stop) -> None:
+            while not stop.wait(0.02):
+                created_s[new.create("web")] = time.monotonic()
+
+        creating = threading.Thread(target=create_pods)
+        creating.start()
+        time.sleep(0.5)
+        put_rewards(etcd, "web", best)
+        put_s = time.monotonic()
+        time.sleep(1.5)
+        stop.set()
+        creating.join()
+        last_elsewhere_s = max(s for name, s in created_s.items() if node_of(bed.client, name) != best)
+        delays_ms.append(1000 * max(0.0, last_elsewhere_s - put_s))
+        assert sum(s > put_s + 1 for s in created_s.values()) >= 5
+        assert last_elsewhere_s < put_s + 1, f"a pod created {delays_ms[-1]:.0f} ms after the rewards went elsewhere"
+    with capsys.disabled():
+        shown = ", ".join(f"{delay:.0f} ms" for delay in delays_ms)
+        print(f"\nrewards written to the last pod created that went elsewhere: {shown}")
+
+
+def test_decisions_go_on_while_etcd_is_killed_restarted_and_wiped(
+    bed: ControlPlane, etcd: EtcdServer, extender: Extender, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = Pods(bed.client)
+    put_rewards(etcd, "web", best="node-2")
+    eventually(lambda: extender.metric("kubesteer_rewards") == len(NODES), within_s=5, what="rewards seen")
+
+    etcd.kill()
+    killed_s = time.monotonic()
+    eventually(lambda: rewards(extender)["last_error"], within_s=5, what="the lost etcd in /readyz")
+    noticed_s = time.monotonic() - killed_s
+    assert extender.is_ready(), "a lost reward store is no reason to stop deciding"
+    assert not rewards(extender)["neutral"]
+    assert new.nodes_of("web") == {"node-2": 12}, "the last rewards stay in use"
+    assert extender.metric("kubesteer_rewards_age_seconds") > 0
+
+    eventually(lambda: rewards(extender)["neutral"], within_s=STALE_AFTER_S + 5, what="stale rewards in /readyz")
+    neutral_s = time.monotonic() - killed_s
+    assert extender.is_ready()
+    assert extender.metric("kubesteer_rewards_neutral") == 1
+    assert extender.metric("kubesteer_rewards_age_seconds") > STALE_AFTER_S
+    assert len(new.nodes_of("web")) == len(NODES), "stale rewards are the same for all nodes"
+
+    back_s = recovery_s(etcd, extender, lambda: not rewards(extender)["neutral"])
+    assert extender.metric("kubesteer_rewards_neutral") == 0
+    assert new.nodes_of("web") == {"node-2": 12}, "after the restart the same rewards count again"
+    put_rewards(etcd, "web", best="node-1")
+    time.sleep(1)
+    assert new.nodes_of("web") == {"node-1": 12}
+
+    etcd.kill()
+    etcd.wipe()
+    wiped_s = recovery_s(etcd, extender, lambda: extender.metric("kubesteer_rewards") == 0)
+    assert extender.is_ready()
+    assert len(new.nodes_of("web")) == len(NODES), "an empty store says nothing"
+    put_rewards(etcd, "web", best="node-3")
+    time.sleep(1)
+    assert new.nodes_of("web") == {"node-3": 12}, "the store that went back to its beginning is followed"
+
+    assert extender.metric("kubesteer_errors_total") == 0
+    with capsys.disabled():
+        print(f"\netcd killed: in /readyz after {noticed_s:.1f} s, neutral after {neutral_s:.1f} s;", end=" ")
+        print(f"back: followed {back_s:.1f} s after it answers; wiped: {wiped_s:.1f} s")
+
+
+def rewards(extender: Extender) -> dict[str, Any]:
+    """What /readyz tells of the reward store."""
+    told: dict[str, Any] = extender.readyz()["rewards"]
+    return told
+
+
+def recovery_s(etcd: EtcdServer, extender: Extender, recovered: Callable[[], bool]) -> float:
+    """Start etcd, and wait until kubesteer follows it again, by itself."""
+    etcd.start()
+    started_s = time.monotonic()
+    eventually(recovered, within_s=15, what="etcd followed again")
+    eventually(lambda: rewards(extender)["last_error"] is None, within_s=5, what="no error left in /readyz")
+    return time.monotonic() - started_s
