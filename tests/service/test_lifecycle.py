@@ -1,0 +1,148 @@
+"""Start, readiness, liveness, and a stop that loses no request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+from tests.builders import pod
+from tests.cluster_state.builders import until
+from tests.e2e.service import Extender
+from tests.service.harness import args, connected, http_post, on_free_ports, read_answer, running, service
+
+BODY = json.dumps(args(pod(), ["node-1"])).encode()
+
+
+async def get(port: int, path: str) -> tuple[int, Any]:
+    async with connected(port) as (reader, writer):
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        status, _, body = await read_answer(reader)
+        return status, json.loads(body)
+
+
+async def test_ready_once_nodes_and_pods_are_synced_and_until_then_it_says_what_is_not() -> None:
+    there = service(synced=False)
+    waiting = await there.ops("/readyz")
+    assert waiting.status_code == 503
+    assert waiting.json()["waitingFor"] == ["nodes from file: no such file", "pods from file: no such file"]
+    there.cluster.sync()
+    ready = await there.ops("/readyz")
+    assert (ready.status_code, ready.json()["ready"], ready.json()["waitingFor"]) == (200, True, [])
+
+
+async def test_readiness_tells_what_is_stale_without_giving_up() -> None:
+    there = service(cluster={"stale_after_s": 60})
+    assert (await there.ops("/readyz")).json()["cluster"]["stale"] is False
+    there.cluster.state = replace(
+        there.cluster.state, last_contact_age_s=61.0, last_error="API server: connection refused"
+    )
+    answer = await there.ops("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["cluster"]["stale"] is True
+    assert answer.json()["cluster"]["last_error"] == "API server: connection refused"
+
+
+async def test_live_as_long_as_the_event_loop_turns_even_if_nothing_is_synced() -> None:
+    assert (await service(synced=False).ops("/healthz")).status_code == 200
+
+
+async def test_the_version_is_told() -> None:
+    assert (await service().ops("/version")).json() == {"version": version("kubesteer")}
+
+
+async def test_a_kept_connection_is_kept_for_two_minutes_or_more() -> None:
+    built = service(**on_free_ports())
+    assert built.parts.settings.listen.keep_alive_s >= 120
+    async with running(built) as (port, _), connected(port) as (reader, writer):
+        for _ in range(3):
+            writer.write(http_post("filter", BODY))
+            status, headers, _ = await read_answer(reader)
+            assert status == 200
+            assert headers.get("connection") != "close"
+
+
+async def test_while_draining_it_is_not_ready_at_once_but_still_answers() -> None:
+    built = service(**on_free_ports(listen={"drain_s": 1.0}))
+    async with running(built) as (port, ops_port):
+        assert (await get(ops_port, "/readyz"))[0] == 200
+        start_s = time.monotonic()
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(0.05)
+        status, report = await get(ops_port, "/readyz")
+        assert (status, report["waitingFor"]) == (503, ["nothing: shutting down"])
+        assert (await get(ops_port, "/healthz"))[0] == 200
+        async with connected(port) as (reader, writer):
+            writer.write(http_post("filter", BODY))
+            assert (await read_answer(reader))[0] == 200
+        assert time.monotonic() - start_s < 1.0
+
+
+async def test_a_request_under_way_is_finished_before_the_end() -> None:
+    built = service(**on_free_ports())
+    async with running(built) as (port, _), connected(port) as (reader, writer):
+        request = http_post("filter", BODY)
+        writer.write(request[:-5])
+        await asyncio.sleep(0.1)
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(0.3)
+        writer.write(request[-5:])
+        status, headers, body = await read_answer(reader)
+        assert (status, json.loads(body)["NodeNames"]) == (200, ["node-1"])
+        assert headers["connection"] == "close"
+
+
+async def test_a_request_that_never_comes_whole_does_not_hold_up_the_end() -> None:
+    built = service(**on_free_ports(listen={"grace_s": 1}, limits={"body_timeout_s": 60}))
+    async with running(built) as (port, _), connected(port) as (_, writer):
+        writer.write(http_post("filter", BODY)[:-5])
+        await asyncio.sleep(0.1)
+        start_s = time.monotonic()
+    assert time.monotonic() - start_s < 4
+
+
+async def test_a_background_task_that_fails_stops_the_service_rather_than_let_it_go_on_blind() -> None:
+    built = service(**on_free_ports())
+
+    async def fail(_sink: Any) -> None:
+        await asyncio.sleep(0.1)
+        raise RuntimeError("watch is broken")
+
+    object.__setattr__(built.cluster, "run", fail)
+    async with running(built):
+        await until(lambda: any(line["event"] == "background task failed" for line in built.lines()))
+
+
+@pytest.fixture(scope="module")
+def ended() -> dict[str, Any]:
+    """A process that was told to stop while a request was under way, and how it ended."""
+    settings = {"cluster": {"file": "examples/cluster.yaml"}, "listen": {"drain_s": 0.3}}
+    with Extender(settings) as extender, socket.create_connection(("127.0.0.1", extender.port)) as connection:
+        request = http_post("filter", BODY)
+        connection.sendall(request[:-5])
+        time.sleep(0.1)
+        extender.process._popen.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        report = extender.readyz()
+        connection.sendall(request[-5:])
+        answer = connection.makefile("rb").readline()
+        code = extender.process._popen.wait(10)
+        log = [json.loads(line) for line in extender.process.log.read_text().splitlines()]
+    return {"code": code, "answer": answer, "readyz": report, "log": log}
+
+
+def test_on_sigterm_the_process_answers_drains_and_ends_with_code_0(ended: dict[str, Any]) -> None:
+    assert ended["readyz"]["ready"] is False
+    assert ended["answer"] == b"HTTP/1.1 200 OK\r\n"
+    assert ended["code"] == 0
+
+
+def test_the_process_logs_its_life_in_json_lines_only(ended: dict[str, Any]) -> None:
+    assert [line["event"] for line in ended["log"]] == ["listening", "synced", "stopping"]

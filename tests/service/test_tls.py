@@ -1,0 +1,173 @@
+"""TLS of the verbs' port: versions, client certificates, and files that are read again when they change."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import ssl
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import pod
+from tests.cluster_state.builders import until
+from tests.service.certificates import HOUR, Authority
+from tests.service.harness import Service, args, connected, http_post, on_free_ports, read_answer, running, service
+
+BODY = json.dumps(args(pod(), ["node-1"])).encode()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, "authority")
+
+
+def tls_service(server: tuple[Path, Path], **more: Any) -> Service:
+    tls = {"cert_file": server[0], "key_file": server[1], "reload_s": 0.05, **more}
+    return service(**on_free_ports(tls=tls))
+
+
+async def answered(port: int, context: ssl.SSLContext) -> bytes | None:
+    """The serial number of the server's certificate where the call is answered with 200; None where TLS refuses it."""
+    try:
+        async with asyncio.timeout(3), connected(port, ssl=context) as (reader, writer):
+            writer.write(http_post("filter", BODY))
+            status, _, _ = await read_answer(reader)
+            assert status == 200
+            return writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    except (ssl.SSLError, ConnectionError, asyncio.IncompleteReadError):
+        return None
+
+
+async def eventually(port: int, context: ssl.SSLContext, wanted: Any) -> bytes | None:
+    """The first answer that is as wanted; the last one where none is within 5 s."""
+    for _ in range(100):
+        got = await answered(port, context)
+        if wanted(got):
+            break
+        await asyncio.sleep(0.05)
+    return got
+
+
+def only(context: ssl.SSLContext, version: ssl.TLSVersion) -> ssl.SSLContext:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = version
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
+
+
+@pytest.mark.parametrize(
+    ("lowest", "version", "spoken"),
+    [
+        ("1.2", ssl.TLSVersion.TLSv1, False),
+        ("1.2", ssl.TLSVersion.TLSv1_1, False),
+        ("1.2", ssl.TLSVersion.TLSv1_2, True),
+        ("1.2", ssl.TLSVersion.TLSv1_3, True),
+        ("1.3", ssl.TLSVersion.TLSv1_2, False),
+        ("1.3", ssl.TLSVersion.TLSv1_3, True),
+    ],
+)
+async def test_no_tls_below_the_lowest_version(
+    authority: Authority, lowest: str, version: ssl.TLSVersion, spoken: bool
+) -> None:
+    async with running(tls_service(authority.issue("server"), min_version=lowest)) as (port, _):
+        assert bool(await answered(port, only(authority.client(), version))) is spoken
+
+
+async def test_plain_http_is_not_answered_on_the_tls_port(authority: Authority) -> None:
+    async with running(tls_service(authority.issue("server"))) as (port, _):
+        async with connected(port) as (reader, writer):
+            writer.write(http_post("filter", BODY))
+            async with asyncio.timeout(3):
+                assert b"200" not in await reader.read()
+        assert await answered(port, authority.client())
+
+
+async def test_with_a_client_authority_only_its_valid_certificates_are_let_in(
+    authority: Authority, tmp_path: Path
+) -> None:
+    own = authority.issue("kube-scheduler")
+    expired = authority.issue("yesterday", ends=-HOUR)
+    wrong = Authority(tmp_path, "somebody-else").issue("intruder")
+    built = tls_service(authority.issue("server"), client_ca_file=authority.ca_file)
+    async with running(built) as (port, _):
+        assert await answered(port, authority.client()) is None
+        assert await answered(port, authority.client(wrong)) is None
+        assert await answered(port, authority.client(expired)) is None
+        assert await answered(port, authority.client(own))
+    assert built.metric("request_seconds_count", verb="filter") == 1
+
+
+async def test_the_ops_port_needs_no_certificate(authority: Authority) -> None:
+    built = tls_service(authority.issue("server"), client_ca_file=authority.ca_file)
+    async with running(built) as (_, ops_port), connected(ops_port) as (reader, writer):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await read_answer(reader))[0] == 200
+
+
+async def test_a_new_certificate_is_shown_to_new_connections_and_old_ones_go_on(authority: Authority) -> None:
+    built = tls_service(authority.issue("server"))
+    async with running(built) as (port, _), connected(port, ssl=authority.client()) as (reader, writer):
+        first = await answered(port, authority.client())
+        authority.issue("server")
+        second = await eventually(port, authority.client(), lambda got: got not in {first, None})
+        assert second not in {first, None}
+        writer.write(http_post("filter", BODY))
+        assert (await read_answer(reader))[0] == 200
+    assert any(line["event"] == "certificate reread" for line in built.lines())
+
+
+async def test_a_certificate_without_its_key_yet_changes_nothing(authority: Authority, tmp_path: Path) -> None:
+    cert_file, key_file = authority.issue("server")
+    built = tls_service((cert_file, key_file))
+    async with running(built) as (port, _):
+        first = await answered(port, authority.client())
+        next_cert, next_key = authority.issue("next")
+        cert_file.write_bytes(next_cert.read_bytes())
+        await until(lambda: any("the last one stays" in line["event"] for line in built.lines()))
+        assert await answered(port, authority.client()) == first
+        key_file.write_bytes(next_key.read_bytes())
+        assert await eventually(port, authority.client(), lambda got: got not in {first, None}) not in {first, None}
+
+
+@pytest.mark.parametrize("harm", ["gone", "garbage"])
+async def test_a_certificate_that_goes_bad_leaves_the_last_good_one(authority: Authority, harm: str) -> None:
+    cert_file, key_file = authority.issue("server")
+    built = tls_service((cert_file, key_file))
+    async with running(built) as (port, _):
+        if harm == "gone":
+            cert_file.unlink()
+        else:
+            cert_file.write_text("-----BEGIN CERTIFICATE-----\nno\n")
+        await until(lambda: any("the last one stays" in line["event"] for line in built.lines()))
+        assert await answered(port, authority.client())
+
+
+async def test_after_a_new_client_authority_the_old_one_is_trusted_no_more(
+    authority: Authority, tmp_path: Path
+) -> None:
+    trusted = tmp_path / "trusted.crt"
+    trusted.write_bytes(authority.ca_file.read_bytes())
+    other = Authority(tmp_path, "next-authority")
+    old, new = authority.issue("old-client"), other.issue("new-client")
+    async with running(tls_service(authority.issue("server"), client_ca_file=trusted)) as (port, _):
+        assert await answered(port, authority.client(old))
+        assert await answered(port, authority.client(new)) is None
+        trusted.write_bytes(other.ca_file.read_bytes())
+        assert await eventually(port, authority.client(new), bool)
+        assert await answered(port, authority.client(old)) is None
+
+
+async def test_a_certificate_that_ends_soon_is_still_served(authority: Authority) -> None:
+    async with running(tls_service(authority.issue("server", ends=dt.timedelta(minutes=1)))) as (port, _):
+        assert await answered(port, authority.client())
+
+
+async def test_a_handshake_that_stalls_leaves_the_service_answering(authority: Authority) -> None:
+    async with running(tls_service(authority.issue("server"))) as (port, _), connected(port) as (_, writer):
+        writer.write(b"\x16\x03\x01")
+        assert await answered(port, authority.client())
