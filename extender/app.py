@@ -29,6 +29,7 @@ from extender.metrics import Metrics
 from extender.reward_stores import reward_source
 from extender.rewards import RewardView
 from extender.routes.ops import ops_app
+from extender.routes.shortcut import Shortcut
 from extender.routes.verbs import Verbs
 from extender.server import bind, drain, fresh_tls, keep_tls_fresh, ops_server, verbs_server
 from extender.state import ClusterState
@@ -103,6 +104,7 @@ def build(
     verbs = FastAPI(title="kubesteer extender", version=version("kubesteer"), docs_url=None, redoc_url=None)
     routes = Verbs(decisions, metrics, log, settings.limits, boot_id=secrets.token_hex(4), on_suspect=warnings.suspect)
     verbs.include_router(routes.router(settings.listen.path_prefix))
+    verbs.add_middleware(Shortcut, posts=routes.endpoints(settings.listen.path_prefix))
     ops = ops_app(decisions, health, metrics, settings.limits, version("kubesteer"), verbs)
     parts = Parts(settings, cluster, rewards, table, state, health, metrics, warnings, verbs, ops, log)
     _add_gauges(parts, view, unix_s)

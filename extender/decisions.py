@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from extender.wire.arguments import Arguments
     from kubesteer.clients.kubernetes.objects import Pod
     from kubesteer.placement.engine import Engine, Explanation, Filtered
+    from kubesteer.rewards.table import Beliefs
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ class Decisions:
 
     def filter(self, arguments: Arguments, *, late: bool = False) -> FilterAnswer:
         """Which candidates can carry the pod. late: the deadline has passed, so no time goes into a short list."""
-        scene = self._scene(arguments)
-        shortlist = None if late else self._shortlist_for(scene.pod.uid)
+        shortlist = None if late else self._shortlist_for(self._summary(arguments.pod).uid)
+        scene = self._scene(arguments, ranked=shortlist is not None)
         filtered = self.engine.filter(scene.pod, scene.candidates, scene.circumstances, shortlist=shortlist)
         passed = filtered.passed
         if len(passed) == 1 or len(passed) < filtered.fitting:
@@ -128,25 +129,35 @@ class Decisions:
         explanation = self.engine.explain(scene.pod, scene.candidates, scene.circumstances, shortlist=self._shortlist)
         return scene.pod, explanation
 
-    def _scene(self, arguments: Arguments) -> _Scene:
+    def _scene(self, arguments: Arguments, *, ranked: bool = True) -> _Scene:
+        """ranked: there will be scores, which need all that is known; a mere filter mostly needs less."""
         network, table, now_s = self.engine.policy.network, self.state.table, self._unix_s()
         pod = self._summary(arguments.pod)
         self.state.charges.expire(self._clock())
         rows = self._rows(arguments.names)
         if arguments.raw_names is None:
             candidates = from_nodes(table, [summarise_node(node, network) for node in arguments.nodes])
-            beliefs = self.rewards.for_names(arguments.names, pod.pod_type, now_s)
         else:
             candidates = from_table(table, rows)
-            beliefs = self.rewards.on(rows, pod.pod_type, now_s)
+        beliefs = None
+        if ranked or self.engine.policy.filter.quarantine_below > 0:
+            beliefs = self._beliefs(arguments, rows, pod.pod_type, now_s)
+        charged = None
+        if ranked or any(pod.requests.by_annotation):
+            charged = self.state.charges.on(rows, without=pod.uid)
         circumstances = Circumstances(
             now_s=now_s,
             synced=self._is_synced(),
-            charged=self.state.charges.on(rows, without=pod.uid),
+            charged=charged,
             reward=beliefs.mean if beliefs else None,
             evidence=beliefs.evidence if beliefs else None,
         )
         return _Scene(pod, candidates, circumstances, rows)
+
+    def _beliefs(self, arguments: Arguments, rows: NDArray[np.intp], pod_type: str, now_s: float) -> Beliefs | None:
+        if arguments.raw_names is None:
+            return self.rewards.for_names(arguments.names, pod_type, now_s)
+        return self.rewards.on(rows, pod_type, now_s)
 
     def _summary(self, pod: Pod) -> PodSummary:
         """Of a pod that was just asked about: the reader gives the same object for the same bytes."""

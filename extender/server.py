@@ -149,7 +149,7 @@ class FreshTls(ssl.SSLContext):
 
 
 def fresh_tls(tls: Tls) -> FreshTls:
-    """The verbs' TLS, for keep_tls_fresh to keep. Raises OSError or SSLError where a file cannot be used."""
+    """The verbs' TLS, for keep_tls_fresh to keep. Raises InvalidSettings where a file cannot be used."""
     fresh = FreshTls(ssl.PROTOCOL_TLS_SERVER)
     fresh.newest = _tls_context(tls)
     return fresh
@@ -161,11 +161,22 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
+        with _named(f"tls.cert_file {tls.cert_file}, tls.key_file {tls.key_file}", "a PEM certificate and its key"):
+            context.load_cert_chain(tls.cert_file, tls.key_file)
     if tls.client_ca_file is not None:
-        context.load_verify_locations(tls.client_ca_file)
+        with _named(f"tls.client_ca_file {tls.client_ca_file}", "PEM certificates"):
+            context.load_verify_locations(tls.client_ca_file)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+@contextlib.contextmanager
+def _named(files: str, wanted: str) -> Iterator[None]:
+    """OpenSSL does not say which file it could not use."""
+    try:
+        yield
+    except OSError as exc:
+        raise InvalidSettings(f"{files}: {exc.strerror or exc}; give {wanted} that can be read") from exc
 
 
 async def keep_tls_fresh(fresh: FreshTls, tls: Tls, log: FilteringBoundLogger) -> None:
@@ -179,8 +190,8 @@ async def keep_tls_fresh(fresh: FreshTls, tls: Tls, log: FilteringBoundLogger) -
             continue
         try:
             fresh.newest = _tls_context(tls)
-        except (OSError, ssl.SSLError) as exc:
-            log.warning("certificate not usable, the last one stays", error=str(exc), cert_file=str(tls.cert_file))
+        except InvalidSettings as exc:
+            log.warning("certificate not usable, the last one stays", error=str(exc))
         else:
             read = now
             log.info("certificate reread", cert_file=str(tls.cert_file))

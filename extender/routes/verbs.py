@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from extender.decisions import Decisions
     from extender.metrics import Metrics
+    from extender.routes.shortcut import Endpoint
     from extender.settings import Limits
     from kubesteer.model.cluster import PodSummary
 
@@ -82,6 +83,10 @@ class Verbs:
             )
             router.add_api_route(f"/{verb}", self.how_to_call, methods=["GET"], include_in_schema=False)
         return router
+
+    def endpoints(self, prefix: str) -> Mapping[str, Endpoint]:
+        """The verbs by path: the same that router() has."""
+        return {f"{prefix}/filter": self.filter, f"{prefix}/prioritize": self.prioritize}
 
     async def filter(self, request: Request) -> Response:
         """The filter verb: ExtenderArgs in, ExtenderFilterResult out."""

@@ -97,27 +97,29 @@ def _judge_direction(
     if by_annotation and circumstances.charged is not None:
         # Only here: what is asked for as an extended resource, kube-scheduler counts at once and exactly.
         promised_bps = promised_bps + circumstances.charged[NETWORK + direction]
+    limit_bps = _overcommitted(capacity_bps, resource.overcommit) if by_annotation else capacity_bps
     wants = f"{resource.direction}: wants {format_rate(asked_bps)}"
     published = (capacity_bps != NO_CAPACITY) & candidates.known
-    if not by_annotation or policy.filter.refuse_unknown_capacity:
-        names = " or ".join(resource.resource_names)
+    has_room = promised_bps + asked_bps <= limit_bps
+    if not (has_room & published).all():
+        if not by_annotation or policy.filter.refuse_unknown_capacity:
+            names = " or ".join(resource.resource_names)
+            ruling.refuse(
+                ~published & candidates.known, Cause.NO_CAPACITY, lambda _: f"{wants}, the node publishes no {names}"
+            )
         ruling.refuse(
-            ~published & candidates.known, Cause.NO_CAPACITY, lambda _: f"{wants}, the node publishes no {names}"
+            published & (asked_bps > limit_bps),
+            Cause.TOO_SMALL,
+            lambda p: f"{wants}, the node has {format_rate(int(limit_bps[p]))} in all",
         )
-    limit_bps = _overcommitted(capacity_bps, resource.overcommit) if by_annotation else capacity_bps
-    ruling.refuse(
-        published & (asked_bps > limit_bps),
-        Cause.TOO_SMALL,
-        lambda p: f"{wants}, the node has {format_rate(int(limit_bps[p]))} in all",
-    )
-    ruling.refuse(
-        published & (promised_bps + asked_bps > limit_bps),
-        Cause.INSUFFICIENT,
-        lambda p: (
-            f"{wants}, {format_rate(max(int(limit_bps[p] - promised_bps[p]), 0))} of {format_rate(int(limit_bps[p]))} left"  # noqa: E501
-        ),
-        resolvable=True,
-    )
+        ruling.refuse(
+            published & ~has_room,
+            Cause.INSUFFICIENT,
+            lambda p: (
+                f"{wants}, {format_rate(max(int(limit_bps[p] - promised_bps[p]), 0))} of {format_rate(int(limit_bps[p]))} left"  # noqa: E501
+            ),
+            resolvable=True,
+        )
     if policy.filter.measured_fresh_s > 0:
         measured_bps = candidates.measured_bps[direction]
         # A time far ahead is a wrong clock, and would stay fresh for as long as it is ahead.
