@@ -42,7 +42,7 @@ types: $(INSTALLED) ## mypy --strict
 	@$(BIN)/mypy
 
 arrows: $(INSTALLED) ## Imports go one way
-	@$(BIN)/lint-imports --no-timing 2>&1 | tail -n 12
+	@$(BIN)/lint-imports --no-logo
 
 check: lint types arrows test ## Everything a commit must pass
 

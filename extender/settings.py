@@ -6,6 +6,7 @@ printed from here (`python -m extender settings`).
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -79,7 +80,7 @@ class Limits(_Group):
         4 << 20, ge=1 << 10, le=1 << 30, description="Largest body with NodeNames; 5,000 names are about 220 kB."
     )
     nodes_body_bytes: int = Field(
-        128 << 20, ge=1 << 10, le=1 << 30, description="Largest body with full Nodes; a node is 6 to 20 kB."
+        64 << 20, ge=1 << 10, le=1 << 30, description="Largest body with full Nodes; a node is 6 to 20 kB."
     )
     header_timeout_s: float = Field(5.0, gt=0, le=300, description="Longest wait for the head of a request.")
     body_timeout_s: float = Field(5.0, gt=0, le=300, description="Longest wait for its body.")
@@ -277,10 +278,20 @@ def load(path: Path | None) -> Settings:
             content = {}
         if not isinstance(content, dict):
             raise InvalidSettings(f"settings file {path}: write groups of settings (listen:, cluster:, ...)")
+    unknown = sorted(name for name in os.environ if _names_no_group(name))
+    if unknown:
+        groups = ", ".join(Settings.model_fields)
+        raise InvalidSettings(f"{', '.join(unknown)}: there is no such settings group; one of {groups}")
     try:
         return Settings(**content)
     except ValidationError as exc:
         raise InvalidSettings("\n".join(_sentence(error) for error in exc.errors())) from exc
+
+
+def _names_no_group(variable: str) -> bool:
+    """A variable that looks like a setting, and would be passed over in silence."""
+    group, separator, _ = variable.upper().removeprefix("KUBESTEER_").partition("__")
+    return variable.upper().startswith("KUBESTEER_") and bool(separator) and group.lower() not in Settings.model_fields
 
 
 def _sentence(error: Any) -> str:

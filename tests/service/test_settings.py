@@ -180,3 +180,9 @@ async def test_a_tls_file_that_cannot_be_used_stops_the_start_by_name(
     with pytest.raises(InvalidSettings, match=rf"^tls\..*{name}.*bad\.pem"):
         async with running(service(**on_free_ports(tls=tls))):
             pass
+
+
+def test_a_variable_whose_group_is_mistyped_stops_the_start_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBESTEER_LISTN__PORT", "9000")
+    with pytest.raises(InvalidSettings, match="KUBESTEER_LISTN__PORT: there is no such settings group"):
+        load(None)
