@@ -94,7 +94,7 @@ def test_rewards_in_etcd_move_pods_of_that_type_to_the_good_node_within_a_second
     put_rewards(etcd, "web", best="node-2")
     eventually(lambda: extender.metric("kubesteer_rewards") == len(NODES), within_s=5, what="rewards seen")
     assert new.nodes_of("web") == {"node-2": 12}
-    assert len(new.nodes_of("db")) == len(NODES), "the rewards of one type say nothing about another"
+    assert new.nodes_of("db")["node-2"] <= 12 / len(NODES), "the rewards of one type say nothing about another"
     delays_ms = []
     for best in ("node-0", "node-3", "node-1"):
         created_s: dict[str, float] = {}
