@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from extender.settings import Listen, Settings, Tls
 
 
+_BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
+
 def guarded_protocol(header_timeout_s: float, connections: int) -> type[HttpToolsProtocol]:
     """Uvicorn's protocol, which closes connections whose request head does not come in time (slowloris).
 
@@ -85,7 +89,7 @@ def bind(group: str, host: str, port: int) -> socket.socket:
     """A listening socket; group is the settings group that named it. Raises InvalidSettings where it cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as exc:
         rule = f"set {group}.host and {group}.port to an address of this machine that is free"
         raise InvalidSettings(f"{group}: {host}:{port}: {exc.strerror}; {rule}") from exc
@@ -93,45 +97,32 @@ def bind(group: str, host: str, port: int) -> socket.socket:
 
 def verbs_server(app: FastAPI, settings: Settings) -> Server:
     """The server that kube-scheduler calls."""
-    return Server(
-        _config(
-            app,
-            settings.listen.host,
-            settings.listen.port,
-            timeout_keep_alive=settings.listen.keep_alive_s,
-            timeout_graceful_shutdown=round(settings.listen.grace_s),
-            http=guarded_protocol(settings.limits.header_timeout_s, settings.limits.connections),
-            backlog=2048,
-        )
-    )
+    listen = settings.listen
+    return _server(app, settings, keep_alive_s=listen.keep_alive_s, grace_s=round(listen.grace_s))
 
 
 def ops_server(app: FastAPI, settings: Settings) -> Server:
     """The server for people, probes and Prometheus."""
+    return _server(app, settings, keep_alive_s=30, grace_s=1)
+
+
+def _server(app: FastAPI, settings: Settings, *, keep_alive_s: int, grace_s: int) -> Server:
+    """A server for a socket that is bound already; where it listens is the socket's affair."""
+    limits = settings.limits
     return Server(
-        _config(
+        uvicorn.Config(
             app,
-            settings.ops.host,
-            settings.ops.port,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=1,
-            http=guarded_protocol(settings.limits.header_timeout_s, settings.limits.connections),
+            loop="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=keep_alive_s,
+            timeout_graceful_shutdown=grace_s,
+            http=guarded_protocol(limits.header_timeout_s, limits.connections),
         )
-    )
-
-
-def _config(app: FastAPI, host: str, port: int, **options: Any) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        loop="none",
-        lifespan="off",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        **options,
     )
 
 
