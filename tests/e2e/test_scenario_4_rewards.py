@@ -90,11 +90,11 @@ def test_rewards_in_etcd_move_pods_of_that_type_to_the_good_node_within_a_second
 ) -> None:
     """Pods come every 20 ms while the rewards are written; each is held against its own time of creation."""
     new = Pods(bed.client)
-    assert len(new.nodes_of("web")) == len(NODES), "without rewards the pods spread over all nodes"
+    assert favours_no_node(extender, "web"), "without rewards the pods spread over all nodes"
     put_rewards(etcd, "web", best="node-2")
     eventually(lambda: extender.metric("kubesteer_rewards") == len(NODES), within_s=5, what="rewards seen")
     assert new.nodes_of("web") == {"node-2": 12}
-    assert new.nodes_of("db")["node-2"] <= 12 / len(NODES), "the rewards of one type say nothing about another"
+    assert favours_no_node(extender, "db"), "the rewards of one type say nothing about another"
     delays_ms = []
     for best in ("node-0", "node-3", "node-1"):
         created_s: dict[str, float] = {}
@@ -142,7 +142,8 @@ def test_decisions_go_on_while_etcd_is_killed_restarted_and_wiped(
     assert extender.is_ready()
     assert extender.metric("kubesteer_rewards_neutral") == 1
     assert extender.metric("kubesteer_rewards_age_seconds") > STALE_AFTER_S
-    assert len(new.nodes_of("web")) == len(NODES), "stale rewards are the same for all nodes"
+    assert favours_no_node(extender, "web"), "stale rewards are the same for all nodes"
+    assert sum(new.nodes_of("web").values()) == 12, "and pods are placed all the same"
 
     back_s = recovery_s(etcd, extender, lambda: not rewards(extender)["neutral"])
     assert extender.metric("kubesteer_rewards_neutral") == 0
@@ -155,7 +156,7 @@ def test_decisions_go_on_while_etcd_is_killed_restarted_and_wiped(
     etcd.wipe()
     wiped_s = recovery_s(etcd, extender, lambda: extender.metric("kubesteer_rewards") == 0)
     assert extender.is_ready()
-    assert len(new.nodes_of("web")) == len(NODES), "an empty store says nothing"
+    assert favours_no_node(extender, "web"), "an empty store says nothing"
     put_rewards(etcd, "web", best="node-3")
     time.sleep(1)
     assert new.nodes_of("web") == {"node-3": 12}, "the store that went back to its beginning is followed"
@@ -164,6 +165,12 @@ def test_decisions_go_on_while_etcd_is_killed_restarted_and_wiped(
     with capsys.disabled():
         print(f"\netcd killed: in /readyz after {noticed_s:.1f} s, neutral after {neutral_s:.1f} s;", end=" ")
         print(f"back: followed {back_s:.1f} s after it answers; wiped: {wiped_s:.1f} s")
+
+
+def favours_no_node(extender: Extender, pod_type: str) -> bool:
+    """Whether kubesteer scores all nodes alike. Where the pods then go is the stock plugins' choice, partly by lot."""
+    question = {"Pod": pod(f"{pod_type}-asked", labels={"podtype": pod_type}), "NodeNames": NODES}
+    return len({one["Score"] for one in extender.post("prioritize", question)}) == 1
 
 
 def rewards(extender: Extender) -> dict[str, Any]:
