@@ -5,6 +5,7 @@ KubesteerError
 │   ├── InvalidQuantity     ... as a Kubernetes quantity
 │   ├── InvalidRecord       ... as a stored reward
 │   └── InvalidSettings     ... as a setting, at the start
+├── ColumnClaimed           another agent writes this node's column
 └── Unavailable             a dependency did not answer; the caller goes on with what it has
     ├── StoreUnavailable    etcd
     └── ClusterUnavailable  the API server or the cluster file
@@ -31,6 +32,14 @@ class InvalidRecord(InvalidInput):
 
 class InvalidSettings(InvalidInput):
     """Settings that stop the start."""
+
+
+class ColumnClaimed(KubesteerError):
+    """Another agent writes this node's column. holder: who, as it named itself."""
+
+    def __init__(self, node: str, holder: str) -> None:
+        super().__init__(f"the column of node {node!r} is claimed by {holder!r}; stop that agent, or run one a node")
+        self.holder = holder
 
 
 class Unavailable(KubesteerError):

@@ -21,6 +21,9 @@ VERSION = 1
 LATEST_TIME_S = 253_402_300_799
 """The last second that four digits of a year can hold."""
 
+OTHER_TYPES = "*"
+"""The pod type that rarely used types of a node are folded into. No label and no name can be it."""
+
 _FIELDS = ("v", "mean", "evidence", "time")
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)",
@@ -63,7 +66,7 @@ class RewardRecord:
 
 def encode_key(prefix: str, node: str, pod_type: str) -> bytes:
     """The key of a pair. Names are percent-escaped, so no name reaches outside its own key."""
-    return node_range(prefix, node).start + _escaped("podType", pod_type)
+    return node_range(prefix, node).start + escaped_name("podType", pod_type)
 
 
 def decode_key(prefix: str, key: bytes) -> tuple[str, str]:
@@ -73,7 +76,7 @@ def decode_key(prefix: str, key: bytes) -> tuple[str, str]:
     if key.startswith(start) and slash:
         if _PLAIN.fullmatch(node) and _PLAIN.fullmatch(pod_type):
             return node.decode(), pod_type.decode()
-        names = _unescaped(node), _unescaped(pod_type)
+        names = unescaped_name(node), unescaped_name(pod_type)
         if all(names) and encode_key(prefix, *names) == key:
             return names
     raise InvalidRecord(f"key {shown_key(key)} is not {shown_key(start)}<node>/<pod type>, percent-escaped")
@@ -81,12 +84,12 @@ def decode_key(prefix: str, key: bytes) -> tuple[str, str]:
 
 def table_range(prefix: str) -> KeyRange:
     """The keys of every node."""
-    return _below(f"{prefix.rstrip('/')}/v{VERSION}/".encode())
+    return below(f"{prefix.rstrip('/')}/v{VERSION}/".encode())
 
 
 def node_range(prefix: str, node: str) -> KeyRange:
     """The keys of one node: what its agent lists, cleans up, and is granted."""
-    return _below(table_range(prefix).start + _escaped("node", node) + b"/")
+    return below(table_range(prefix).start + escaped_name("node", node) + b"/")
 
 
 def encode_value(record: RewardRecord) -> bytes:
@@ -184,18 +187,20 @@ def _require_name(name: str, value: str) -> None:
         raise InvalidRecord(f"{name} {shown(value)} is not a name; write one character or more")
 
 
-def _escaped(field_name: str, name: str) -> bytes:
+def escaped_name(field_name: str, name: str) -> bytes:
+    """A name as a part of a key; raises InvalidRecord for what is no name."""
     _require_name(field_name, name)
     return quote(name, safe="", errors="surrogatepass").encode()
 
 
-def _unescaped(name: bytes) -> str:
+def unescaped_name(name: bytes) -> str:
+    """The name that a part of a key stands for; empty where it stands for none."""
     try:
         return unquote(name.decode("ascii"), errors="surrogatepass")
     except UnicodeDecodeError:
         return ""
 
 
-def _below(start: bytes) -> KeyRange:
+def below(start: bytes) -> KeyRange:
     """Every key that begins with `start`, which ends in a slash; the byte after a slash is 0."""
     return KeyRange(start, start[:-1] + b"0")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from kubesteer.model.node_state import NodeState
 from kubesteer.model.reward import RewardRecord
 
 
@@ -66,3 +67,52 @@ class RewardWriter(Protocol):
 
     async def close(self) -> None:
         """Lets go of the store. A later call opens it again."""
+
+
+class NodeStateSink(Protocol):
+    """What a source of node states keeps equal to its store; as RewardSink."""
+
+    def put(self, state: NodeState, /) -> None:
+        """Takes the state in place of the node's earlier one."""
+
+    def delete(self, node: str, /) -> None:
+        """Forgets a node's state; one that is not there is no fault."""
+
+    def replace(self, states: Iterable[NodeState], /) -> None:
+        """Makes these states all that is known, at once."""
+
+
+class ColumnStore(Protocol):
+    """One node's column of the store, for the one agent that writes it.
+
+    What is written belongs to the column's lease: when the agent is gone for good, the store drops the column by
+    itself after `column_ttl_s`. Calls raise StoreUnavailable when the store did not confirm; repeating them is
+    harmless. After the claim was lost to another agent they raise ColumnClaimed, and nothing is written.
+    """
+
+    async def claim(self) -> None:
+        """Makes this agent the only writer, until `close`; a claim whose holder went silent for `claim_ttl_s` is free.
+
+        Raises ColumnClaimed at once when another agent holds it.
+        """
+
+    async def load(self) -> list[RewardRecord]:
+        """The readable records of this node; the rest is left out and logged."""
+
+    async def write(self, puts: Sequence[RewardRecord], deletes: Sequence[str] = ()) -> None:
+        """Stores these records of this node, and removes these pod types. All of them or, on StoreUnavailable, unsure.
+
+        Keeps the lease alive. Raises InvalidRecord when one cannot be written, before anything is.
+        """
+
+    async def put_state(self, state: NodeState) -> None:
+        """Stores the node's state."""
+
+    async def keep(self) -> None:
+        """Keeps claim and lease alive; to be called every third of `claim_ttl_s`. Takes up a claim that lapsed."""
+
+    async def sample(self, limit: int, after: str) -> list[RewardRecord]:
+        """Up to `limit` readable records of all nodes, from the node names above `after` on, then from the start."""
+
+    async def close(self) -> None:
+        """Gives the claim back; the column stays until its lease ends."""
