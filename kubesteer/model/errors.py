@@ -8,7 +8,8 @@ KubesteerError
 ├── ColumnClaimed           another agent writes this node's column
 └── Unavailable             a dependency did not answer; the caller goes on with what it has
     ├── StoreUnavailable    etcd
-    └── ClusterUnavailable  the API server or the cluster file
+    ├── ClusterUnavailable  the API server or the cluster file
+    └── MetricsUnavailable  a kubelet's or Prometheus' measurements
 """
 
 from __future__ import annotations
@@ -52,3 +53,7 @@ class StoreUnavailable(Unavailable):
 
 class ClusterUnavailable(Unavailable):
     """The source of nodes and pods did not answer."""
+
+
+class MetricsUnavailable(Unavailable):
+    """A server of measurements, a kubelet or Prometheus, did not answer or answered what cannot be used."""

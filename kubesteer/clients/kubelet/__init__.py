@@ -1,0 +1,1 @@
+"""The kubelet's own account of its pods."""

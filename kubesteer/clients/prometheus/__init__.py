@@ -1,0 +1,1 @@
+"""Measures of pods that Prometheus knows."""
