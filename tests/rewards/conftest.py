@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.rewards.etcd_server import EtcdServer
-from tests.rewards.stores import InEtcd, InFile, InMemory, Store
+from tests.rewards.stores import Columns, InEtcd, InFile, InMemory, Store
 
 _numbers = itertools.count(1)
 
@@ -42,6 +42,11 @@ def any_store(request: pytest.FixtureRequest, prefix: str, tmp_path: Path) -> St
 @pytest.fixture(params=["memory", "etcd", "etcd3"])
 def written_store(request: pytest.FixtureRequest, prefix: str, tmp_path: Path) -> Store:
     """A store that kubesteer itself writes."""
+    return _store(request, prefix, tmp_path)
+
+
+@pytest.fixture(params=["memory", "etcd"])
+def columns(request: pytest.FixtureRequest, prefix: str, tmp_path: Path) -> Columns:
     return _store(request, prefix, tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ import grpc
 from aetcd import rpc
 
 from kubesteer.clients.rewards.etcd_options import EtcdOptions
-from kubesteer.model.reward import KeyRange
+from kubesteer.model.reward import KeyRange, below
 from tests.rewards.certificates import Certificates
 
 READY_WITHIN_S = 15
@@ -75,8 +76,18 @@ class EtcdServer:
     def wipe(self) -> None:
         shutil.rmtree(self._folder / "data")
 
+    def back_up(self) -> None:
+        """Keeps the files of a server that does not run."""
+        shutil.copytree(self._folder / "data", self._folder / "backup")
+
+    def restore(self) -> None:
+        self.wipe()
+        shutil.copytree(self._folder / "backup", self._folder / "data")
+
     def freeze(self) -> None:
+        """Returns when all of its threads stand still."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
@@ -94,20 +105,49 @@ class EtcdServer:
     def put(self, key: bytes, value: bytes) -> None:
         self.call(rpc.KVStub, "Put", rpc.PutRequest(key=key, value=value))
 
+    def entries(self, prefix: str) -> list[object]:
+        span = below(f"{prefix}/".encode())
+        return list(self.call(rpc.KVStub, "Range", rpc.RangeRequest(key=span.start, range_end=span.end)).kvs)
+
     def revision(self) -> int:
         return self.call(rpc.KVStub, "Range", rpc.RangeRequest(key=b"0", count_only=True)).header.revision
 
     def compact(self, revision: int) -> None:
         self.call(rpc.KVStub, "Compact", rpc.CompactionRequest(revision=revision, physical=True))
 
-    def turn_auth_on(self, grants: dict[str, KeyRange], password: str) -> None:
-        """A root, and users who may read and write one range each."""
+    def fill(self, key: bytes) -> None:
+        """Until it takes no more: --quota-backend-bytes should be small."""
+        for number in range(1000):
+            try:
+                self.put(key + b"/%d" % number, b"x" * (1 << 17))
+            except grpc.RpcError as exc:
+                if exc.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    return
+                raise
+        raise AssertionError("it took 125 MiB")
+
+    def make_room(self, key: bytes) -> None:
+        """What an administrator does: delete what `fill` wrote, compact, defragment, disarm."""
+        span = below(key + b"/")
+        deleted = self.call(rpc.KVStub, "DeleteRange", rpc.DeleteRangeRequest(key=span.start, range_end=span.end))
+        self.compact(deleted.header.revision)
+        self.call(rpc.MaintenanceStub, "Defragment", rpc.DefragmentRequest())
+        member = deleted.header.member_id
+        disarm = rpc.AlarmRequest(action=rpc.AlarmRequest.DEACTIVATE, memberID=member, alarm=rpc.NOSPACE)
+        self.call(rpc.MaintenanceStub, "Alarm", disarm)
+
+    def turn_auth_on(
+        self, grants: dict[str, list[KeyRange]], password: str, *, reads: dict[str, KeyRange] | None = None
+    ) -> None:
+        """A root, and users who may read and write some ranges each, and read one more."""
         for name in ("root", *grants):
             self.call(rpc.AuthStub, "UserAdd", rpc.AuthUserAddRequest(name=name, password=password))
             self.call(rpc.AuthStub, "RoleAdd", rpc.AuthRoleAddRequest(name=name))
             self.call(rpc.AuthStub, "UserGrantRole", rpc.AuthUserGrantRoleRequest(user=name, role=name))
-        for name, span in grants.items():
-            allowed = rpc.Permission(permType=rpc.Permission.READWRITE, key=span.start, range_end=span.end)
+        read_write, read = rpc.Permission.READWRITE, rpc.Permission.READ
+        allowed_to = [(name, span, read_write) for name, spans in grants.items() for span in spans]
+        for name, span, kind in [*allowed_to, *((name, span, read) for name, span in (reads or {}).items())]:
+            allowed = rpc.Permission(permType=kind, key=span.start, range_end=span.end)
             self.call(rpc.AuthStub, "RoleGrantPermission", rpc.AuthRoleGrantPermissionRequest(name=name, perm=allowed))
         self.call(rpc.AuthStub, "AuthEnable", rpc.AuthEnableRequest())
 

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 import yaml
 
-from kubesteer.clients.rewards.etcd import etcd_source, etcd_writer
-from kubesteer.clients.rewards.etcd3_backend import etcd3_source, etcd3_writer
+from kubesteer.clients.rewards.etcd import etcd_column, etcd_node_states, etcd_source, etcd_writer
+from kubesteer.clients.rewards.etcd3_backend import etcd3_node_states, etcd3_source, etcd3_writer
 from kubesteer.clients.rewards.file import FileSource
-from kubesteer.clients.rewards.memory import MemorySource, MemoryStore
-from kubesteer.clients.rewards.port import RewardSink, RewardSource, RewardWriter
+from kubesteer.clients.rewards.memory import MemoryNodeStates, MemorySource, MemoryStore
+from kubesteer.clients.rewards.memory_column import MemoryColumnStore
+from kubesteer.clients.rewards.port import ColumnStore, NodeStateSink, RewardSink, RewardSource, RewardWriter
+from kubesteer.model.node_state import NodeState
 from kubesteer.model.reward import RewardRecord, format_time
 from kubesteer.rewards.table import RewardTable
 from tests.rewards.etcd_server import EtcdServer
 
 TEN_AT_NIGHT_S = 1_795_387_267.0
 SOURCES = {"etcd": etcd_source, "etcd3": etcd3_source}
+NODE_STATES = {"etcd": etcd_node_states, "etcd3": etcd3_node_states}
 WRITERS = {"etcd": etcd_writer, "etcd3": etcd3_writer}
+TTLS_S = {"claim_ttl_s": 5.0, "column_ttl_s": 60.0}
+SHORT_S = {"claim_ttl_s": 1.0}
+"""etcd gives no shorter one."""
 
 
 class Store(Protocol):
@@ -36,12 +42,51 @@ class Store(Protocol):
     def come_back(self) -> None: ...
 
 
+class Columns(Protocol):
+    """A store with the columns of several agents."""
+
+    prefix: str
+
+    def column(self, node: str = "n1", holder: str = "agent-1", **changes: float) -> ColumnStore: ...
+    def source(self, sink: RewardSink) -> RewardSource: ...
+    def node_states(self, sink: NodeStateSink) -> RewardSource: ...
+    def writer(self) -> RewardWriter: ...
+    def put_raw(self, key: bytes, value: bytes) -> None: ...
+    def stored_keys(self) -> set[bytes]: ...
+    async def until_gone(self, key: bytes) -> None: ...
+    async def pass_time(self, seconds: float) -> None: ...
+    def go_away(self) -> None: ...
+    def come_back(self) -> None: ...
+    def wipe(self) -> None: ...
+
+
 class InMemory:
     kind = "memory"
     prefix = "/kubesteer"
 
     def __init__(self) -> None:
-        self._store = MemoryStore(self.prefix)
+        self._now_s = 0.0
+        self._store = MemoryStore(self.prefix, clock=lambda: self._now_s)
+
+    def column(self, node: str = "n1", holder: str = "agent-1", **changes: float) -> ColumnStore:
+        return MemoryColumnStore(self._store, node=node, holder=holder, **{**TTLS_S, **changes})
+
+    def node_states(self, sink: NodeStateSink) -> RewardSource:
+        return MemoryNodeStates(self._store, sink, clock=time.monotonic)
+
+    def stored_keys(self) -> set[bytes]:
+        return set(self._store.entries)
+
+    async def until_gone(self, key: bytes) -> None:
+        while key in self.stored_keys():
+            await self.pass_time(0.5)
+
+    async def pass_time(self, seconds: float) -> None:
+        self._now_s += seconds
+        self._store.require_here()
+
+    def wipe(self) -> None:
+        self._store.wipe()
 
     def source(self, sink: RewardSink) -> RewardSource:
         return MemorySource(self._store, sink, clock=time.monotonic)
@@ -64,6 +109,26 @@ class InEtcd:
         self.kind = kind
         self.prefix = prefix
         self._server = server
+
+    def column(self, node: str = "n1", holder: str = "agent-1", **changes: float) -> ColumnStore:
+        return etcd_column(self._server.options(self.prefix), node=node, holder=holder, **{**TTLS_S, **changes})
+
+    def node_states(self, sink: NodeStateSink) -> RewardSource:
+        return NODE_STATES[self.kind](self._server.options(self.prefix), sink)
+
+    def stored_keys(self) -> set[bytes]:
+        return {entry.key for entry in self._server.entries(self.prefix)}
+
+    async def until_gone(self, key: bytes) -> None:
+        await eventually(lambda: key not in self.stored_keys(), every_s=0.05)
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def wipe(self) -> None:
+        self._server.kill()
+        self._server.wipe()
+        self._server.start()
 
     def source(self, sink: RewardSink) -> RewardSource:
         return SOURCES[self.kind](self._server.options(self.prefix), sink)
@@ -144,6 +209,26 @@ def reward(node: str = "n1", pod_type: str = "web", mean: float = 0.9, **changes
     return RewardRecord(node, pod_type, mean, **{"evidence": 3.0, "time_s": TEN_AT_NIGHT_S, **changes})
 
 
+def state(node: str = "n1", rate_bps: float = 2e6) -> NodeState:
+    return NodeState(node, TEN_AT_NIGHT_S, {"egress": rate_bps}, {"egress": 10**9})
+
+
+class States:
+    """A sink of node states."""
+
+    def __init__(self) -> None:
+        self.by_node: dict[str, NodeState] = {}
+
+    def put(self, state: NodeState) -> None:
+        self.by_node[state.node] = state
+
+    def delete(self, node: str) -> None:
+        del self.by_node[node]
+
+    def replace(self, states: Iterable[NodeState]) -> None:
+        self.by_node = {state.node: state for state in states}
+
+
 def held(table: RewardTable) -> dict[tuple[str, str], RewardRecord]:
     return {(r.node, r.pod_type): r for r in table.rows()}
 
@@ -152,11 +237,11 @@ def means(table: RewardTable) -> dict[str, float]:
     return {r.node: r.mean for r in table.rows()}
 
 
-async def eventually(true: Callable[[], bool], *, within_s: float = 10.0) -> None:
+async def eventually(true: Callable[[], bool], *, within_s: float = 10.0, every_s: float = 0.005) -> None:
     give_up_s = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < give_up_s, f"not so within {within_s} s"
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(every_s)
 
 
 @asynccontextmanager

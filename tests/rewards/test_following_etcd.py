@@ -10,6 +10,7 @@ import pytest
 from kubesteer.clients.rewards.etcd_connection import Change, Head, Page, WatchBatch
 from kubesteer.clients.rewards.etcd_options import EtcdOptions
 from kubesteer.clients.rewards.etcd_source import EtcdSource
+from kubesteer.clients.rewards.feed import reward_feed
 from kubesteer.model.errors import StoreUnavailable
 from kubesteer.model.reward import KeyRange, encode_key, encode_value
 from kubesteer.rewards.table import RewardTable
@@ -58,7 +59,7 @@ def source_of(table: RewardTable, *connections: Scripted | StoreUnavailable, **c
         return found
 
     quick = {"endpoints": ("etcd:2379",), "prefix": "/k", "backoff_first_s": 0.001, "backoff_longest_s": 0.001}
-    return EtcdSource("etcd", EtcdOptions(**{**quick, **changes}), table, connect)
+    return EtcdSource("etcd", EtcdOptions(**{**quick, **changes}), reward_feed(table, "/k"), connect)
 
 
 @pytest.mark.parametrize(
@@ -127,5 +128,5 @@ async def test_a_connection_that_cannot_be_opened_is_told_until_one_can() -> Non
 )
 def test_waits_double_up_to_the_longest_and_chance_shortens_them(failures: int, chance: float, wait_s: float) -> None:
     options = EtcdOptions(endpoints=("etcd:2379",), backoff_first_s=0.1, backoff_longest_s=5.0)
-    source = EtcdSource("etcd", options, RewardTable(), None, chance=lambda: chance)
+    source = EtcdSource("etcd", options, reward_feed(RewardTable(), "/k"), None, chance=lambda: chance)
     assert source._wait_s(failures) == pytest.approx(wait_s)

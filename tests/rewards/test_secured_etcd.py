@@ -43,7 +43,7 @@ def guarded_etcd() -> Iterator[EtcdServer]:
     """Users on; a token is void after a second without use."""
     server = EtcdServer(f"--auth-token-ttl={TOKENS_LAST_S}")
     for ready in started(server):
-        ready.turn_auth_on({"agent": table_range("/k"), "agent-n9": node_range("/k", "n9")}, "secret")
+        ready.turn_auth_on({"agent": [table_range("/k")], "agent-n9": [node_range("/k", "n9")]}, "secret")
         yield ready
 
 

@@ -14,16 +14,37 @@ import grpc
 import grpc.aio
 from aetcd import rpc
 
+from kubesteer.clients.rewards.etcd_column import EtcdColumnStore
 from kubesteer.clients.rewards.etcd_connection import EtcdConnection, Metadata
 from kubesteer.clients.rewards.etcd_options import EtcdOptions, channel_credentials, channel_options
 from kubesteer.clients.rewards.etcd_source import EtcdSource
 from kubesteer.clients.rewards.etcd_writer import EtcdWriter
-from kubesteer.clients.rewards.port import RewardSink
+from kubesteer.clients.rewards.feed import node_state_feed, reward_feed
+from kubesteer.clients.rewards.port import NodeStateSink, RewardSink
+
+_A_WEEK_S = 7 * 86400.0
 
 
 def etcd_source(options: EtcdOptions, sink: RewardSink) -> EtcdSource:
-    """Keeps the sink equal to the store."""
-    return EtcdSource("etcd", options, sink, partial(connect, options))
+    """Keeps the sink equal to the reward table in the store."""
+    return EtcdSource("etcd", options, reward_feed(sink, options.prefix), partial(connect, options))
+
+
+def etcd_node_states(options: EtcdOptions, sink: NodeStateSink) -> EtcdSource:
+    """Keeps the sink equal to the node states in the store."""
+    return EtcdSource("etcd", options, node_state_feed(sink, options.prefix), partial(connect, options))
+
+
+def etcd_column(
+    options: EtcdOptions, *, node: str, holder: str, claim_ttl_s: float = 15.0, column_ttl_s: float = _A_WEEK_S
+) -> EtcdColumnStore:
+    """One node's column; connects at the first call. Raises InvalidRecord or InvalidSettings for what cannot be one.
+
+    Time to live is in whole seconds, rounded up; below 2 s, etcd by default gives 2 s.
+    """
+    return EtcdColumnStore(
+        options, partial(connect, options), node=node, holder=holder, claim_ttl_s=claim_ttl_s, column_ttl_s=column_ttl_s
+    )
 
 
 def etcd_writer(options: EtcdOptions) -> EtcdWriter:
@@ -56,7 +77,7 @@ class _AioWire:
     def __init__(self, channel: grpc.aio.Channel, call_timeout_s: float) -> None:
         self._channel = channel
         self._call_timeout_s = call_timeout_s
-        self._stubs = {"KV": rpc.KVStub(channel), "Auth": rpc.AuthStub(channel)}
+        self._stubs = {"KV": rpc.KVStub(channel), "Auth": rpc.AuthStub(channel), "Lease": _lease_stub(channel)}
         self._watch = rpc.WatchStub(channel)
 
     async def call(self, service: str, method: str, request: Any, metadata: Metadata) -> Any:
@@ -89,3 +110,14 @@ class _AioStream:
     def cancel(self) -> None:
         """As Stream."""
         self._call.cancel()
+
+
+def _lease_stub(channel: grpc.aio.Channel) -> Any:
+    """With the renewal, by its definition a stream both ways, as the one question and answer that is needed."""
+    stub = rpc.LeaseStub(channel)
+    stub.LeaseKeepAlive = channel.unary_unary(
+        "/etcdserverpb.Lease/LeaseKeepAlive",
+        request_serializer=rpc.LeaseKeepAliveRequest.SerializeToString,
+        response_deserializer=rpc.LeaseKeepAliveResponse.FromString,
+    )
+    return stub

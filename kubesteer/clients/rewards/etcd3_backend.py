@@ -20,13 +20,21 @@ from kubesteer.clients.rewards.etcd_connection import EtcdConnection, Metadata
 from kubesteer.clients.rewards.etcd_options import EtcdOptions, channel_options
 from kubesteer.clients.rewards.etcd_source import EtcdSource
 from kubesteer.clients.rewards.etcd_writer import EtcdWriter
-from kubesteer.clients.rewards.port import RewardSink
+from kubesteer.clients.rewards.feed import node_state_feed, reward_feed
+from kubesteer.clients.rewards.port import NodeStateSink, RewardSink
 from kubesteer.model.errors import InvalidSettings, StoreUnavailable
 
 
 def etcd3_source(options: EtcdOptions, sink: RewardSink) -> EtcdSource:
-    """Keeps the sink equal to the store. Raises InvalidSettings when the back end cannot be used."""
-    return EtcdSource("etcd3", options, sink, partial(connect, options, _usable_etcd3(options)))
+    """Keeps the sink equal to the reward table in the store. Raises InvalidSettings where it cannot be used."""
+    feed = reward_feed(sink, options.prefix)
+    return EtcdSource("etcd3", options, feed, partial(connect, options, _usable_etcd3(options)))
+
+
+def etcd3_node_states(options: EtcdOptions, sink: NodeStateSink) -> EtcdSource:
+    """Keeps the sink equal to the node states in the store. Raises InvalidSettings where it cannot be used."""
+    feed = node_state_feed(sink, options.prefix)
+    return EtcdSource("etcd3", options, feed, partial(connect, options, _usable_etcd3(options)))
 
 
 def etcd3_writer(options: EtcdOptions) -> EtcdWriter:

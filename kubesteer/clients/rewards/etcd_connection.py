@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import grpc
@@ -22,6 +22,8 @@ Metadata = tuple[tuple[str, str], ...]
 _REQUIRE_LEADER = ("hasleader", "true")
 """A member cut off from the others ends its watches instead of going quiet."""
 _LOGIN_AGAIN = ("invalid auth token", "revision of auth store is old", "user name is empty")
+_FULL = "database space exceeded"
+_WHEN_FULL = "; compact and defragment it and disarm its alarm, or raise --quota-backend-bytes"
 _REMOVED = 1
 """An event's type, on the wire: 0 for a put."""
 _NO_LOGIN_NEEDED = "authentication is not enabled"
@@ -72,6 +74,8 @@ class Page:
     head: Head
     entries: list[Entry]
     more: bool
+    leases: list[int] = field(default_factory=list)
+    """What each entry hangs on, in their order; 0 for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,26 +118,32 @@ class EtcdConnection:
         else:
             self._token = (("token", answer.token),)
 
-    async def page(self, span: KeyRange, *, revision: int = 0) -> Page:
-        """The first entries of a range; at a past revision, when one is given."""
+    @property
+    def messages(self) -> Any:
+        """The module with etcd's message classes."""
+        return self._wire.messages
+
+    async def page(self, span: KeyRange, *, revision: int = 0, limit: int | None = None) -> Page:
+        """The first entries of a range, up to a page's size or `limit`; at a past revision, when one is given."""
         request = self._wire.messages.RangeRequest(
-            key=span.start, range_end=span.end, limit=self._options.page_size, revision=revision
+            key=span.start, range_end=span.end, limit=limit or self._options.page_size, revision=revision
         )
-        answer = await self._call("Range", request)
-        return Page(_head(answer), [(kv.key, kv.value) for kv in answer.kvs], answer.more)
+        answer = await self.call("KV", "Range", request)
+        entries, leases = [(kv.key, kv.value) for kv in answer.kvs], [kv.lease for kv in answer.kvs]
+        return Page(head_of(answer), entries, answer.more, leases)
 
     async def head(self, span: KeyRange) -> Head:
         """Asks the store whether it is there; it answers only while it has a majority."""
         request = self._wire.messages.RangeRequest(key=span.start, keys_only=True)
-        return _head(await self._call("Range", request))
+        return head_of(await self.call("KV", "Range", request))
 
     async def put(self, key: bytes, value: bytes) -> None:
         """Stores an entry."""
-        await self._call("Put", self._wire.messages.PutRequest(key=key, value=value))
+        await self.call("KV", "Put", self._wire.messages.PutRequest(key=key, value=value))
 
     async def delete(self, key: bytes) -> None:
         """Removes an entry."""
-        await self._call("DeleteRange", self._wire.messages.DeleteRangeRequest(key=key))
+        await self.call("KV", "DeleteRange", self._wire.messages.DeleteRangeRequest(key=key))
 
     async def watch(self, span: KeyRange, *, start_revision: int) -> AsyncGenerator[WatchBatch | None, None]:
         """Every change from a revision on; None after a heartbeat's time without one. Ends only by raising."""
@@ -170,20 +180,38 @@ class EtcdConnection:
         """Lets go of the channel."""
         await self._wire.close()
 
-    async def _call(self, method: str, request: Any) -> Any:
+    async def call(self, service: str, method: str, request: Any, *, none_when: str | None = None) -> Any:
+        """The answer to one request; None when etcd refuses it with the text `none_when`."""
         try:
             try:
-                return await self._wire.call("KV", method, request, self._token)
+                return await self._wire.call(service, method, request, self._token)
             except grpc.RpcError as exc:
                 if self._options.user is None or not _asks_for_login(exc):
                     raise
             await self.log_in()
-            return await self._wire.call("KV", method, request, self._token)
+            return await self._wire.call(service, method, request, self._token)
         except grpc.RpcError as exc:
+            if none_when is not None and none_when in _details(exc):
+                return None
             raise self._unavailable(exc) from exc
 
     def _unavailable(self, exc: grpc.RpcError) -> StoreUnavailable:
-        return StoreUnavailable(f"etcd {self._address}: {exc.code().name}: {_details(exc)}")
+        advice = _WHEN_FULL if _FULL in _details(exc) else ""
+        return StoreUnavailable(f"etcd {self._address}: {exc.code().name}: {_details(exc)}{advice}")
+
+
+async def all_pages(connection: EtcdConnection, span: KeyRange) -> list[Page]:
+    """A whole range as it was at one revision."""
+    pages = [await connection.page(span)]
+    while pages[-1].more:
+        rest = KeyRange(pages[-1].entries[-1][0] + b"\0", span.end)
+        pages.append(await connection.page(rest, revision=pages[0].head.revision))
+    return pages
+
+
+def head_of(answer: Any) -> Head:
+    """What the header of an answer tells."""
+    return Head(answer.header.cluster_id, answer.header.revision)
 
 
 def _asks_for_login(exc: grpc.RpcError) -> bool:
@@ -193,10 +221,6 @@ def _asks_for_login(exc: grpc.RpcError) -> bool:
 
 def _details(exc: grpc.RpcError) -> str:
     return exc.details() or "no details"
-
-
-def _head(answer: Any) -> Head:
-    return Head(answer.header.cluster_id, answer.header.revision)
 
 
 def _batch(answer: Any) -> WatchBatch:
@@ -209,4 +233,4 @@ def _batch(answer: Any) -> WatchBatch:
         ended_because = f"the history before revision {answer.compact_revision} is compacted"
     elif answer.canceled:
         ended_because = answer.cancel_reason or "no reason given"
-    return WatchBatch(_head(answer), changes, ended_because)
+    return WatchBatch(head_of(answer), changes, ended_because)

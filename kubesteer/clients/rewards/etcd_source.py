@@ -1,4 +1,4 @@
-"""Keeps a sink equal to a range of etcd: list, watch from the next revision, and list again after any interruption.
+"""Keeps a feed's sink equal to a range of etcd: list, watch from the next revision, list again after any interruption.
 
 Why it lists and does not resume: a store that was wiped and set up again has the same cluster id and may have passed
 the old revision by the time the link is back, and then nothing in the protocol tells. A list does, at 13 ms per 5,000
@@ -12,13 +12,14 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import Any
 
 from kubesteer.clients.rewards.etcd_connection import Connect, EtcdConnection, Head, WatchBatch
 from kubesteer.clients.rewards.etcd_options import EtcdOptions
 from kubesteer.clients.rewards.feed import Feed
-from kubesteer.clients.rewards.port import RewardSink, SourceStatus
+from kubesteer.clients.rewards.port import SourceStatus
 from kubesteer.model.errors import StoreUnavailable
-from kubesteer.model.reward import KeyRange, table_range
+from kubesteer.model.reward import KeyRange
 
 _CHANGES_AT_ONCE = 500
 """After so many changes of one batch others get their turn."""
@@ -31,7 +32,7 @@ class EtcdSource:
         self,
         kind: str,
         options: EtcdOptions,
-        sink: RewardSink,
+        feed: Feed[Any],
         connect: Connect,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -39,11 +40,11 @@ class EtcdSource:
     ) -> None:
         self._kind = kind
         self._options = options
-        self._feed = Feed(sink, options.prefix)
+        self._feed = feed
         self._connect = connect
         self._clock = clock
         self._chance = chance
-        self._span = table_range(options.prefix)
+        self._span = feed.span
         self._lists = 0
         self._revision = 0
         self._last_contact_s: float | None = None

@@ -83,36 +83,50 @@ class NodeStateSink(Protocol):
 
 
 class ColumnStore(Protocol):
-    """One node's column of the store, for the one agent that writes it.
+    """One node's column of the store, and the node's state, for the one agent that writes them.
 
     What is written belongs to the column's lease: when the agent is gone for good, the store drops the column by
-    itself after `column_ttl_s`. Calls raise StoreUnavailable when the store did not confirm; repeating them is
-    harmless. After the claim was lost to another agent they raise ColumnClaimed, and nothing is written.
+    itself after `column_ttl_s`. The node's state belongs to the claim, and goes with it. First comes `claim`, then
+    `load`. Every call raises StoreUnavailable when the store did not confirm; repeating it is harmless, and what was
+    left unsure never comes to lie over what was written later. Once the claim is another agent's, `write`,
+    `put_state` and `keep` raise ColumnClaimed until the next `claim`, and nothing is written.
     """
 
     async def claim(self) -> None:
         """Makes this agent the only writer, until `close`; a claim whose holder went silent for `claim_ttl_s` is free.
 
-        Raises ColumnClaimed at once when another agent holds it.
+        Raises ColumnClaimed at once when another holder has it. A claim of the same holder's name is taken over: the
+        agent was restarted, and whatever is left of it before can write no more.
         """
 
     async def load(self) -> list[RewardRecord]:
-        """The readable records of this node; the rest is left out and logged."""
+        """The readable records of this node; the rest is left out and logged. All of them now hang on the lease."""
 
     async def write(self, puts: Sequence[RewardRecord], deletes: Sequence[str] = ()) -> None:
-        """Stores these records of this node, and removes these pod types. All of them or, on StoreUnavailable, unsure.
+        """Stores these records of this node, and removes these pod types; a type named in both is removed.
 
-        Keeps the lease alive. Raises InvalidRecord when one cannot be written, before anything is.
+        In batches, in this order, each of them whole or not at all; when one fails, those before it are stored.
+        Raises InvalidRecord when a record cannot be written, before anything is. Takes up a claim that lapsed.
         """
 
     async def put_state(self, state: NodeState) -> None:
-        """Stores the node's state."""
+        """Stores the node's state; it vanishes with the claim. Raises InvalidRecord for another node's."""
 
-    async def keep(self) -> None:
-        """Keeps claim and lease alive; to be called every third of `claim_ttl_s`. Takes up a claim that lapsed."""
+    async def keep(self) -> bool:
+        """Keeps claim and lease alive; to be called every third of `claim_ttl_s`. Takes up a claim that lapsed.
+
+        False, once, when the store has lost the column since (wiped, restored, away for longer than `column_ttl_s`):
+        write everything again.
+        """
 
     async def sample(self, limit: int, after: str) -> list[RewardRecord]:
-        """Up to `limit` readable records of all nodes, from the node names above `after` on, then from the start."""
+        """Those that are readable of `limit` entries, of the nodes named above `after`, then of those from the start.
+
+        `after` need not be a node; empty is the start.
+        """
 
     async def close(self) -> None:
-        """Gives the claim back; the column stays until its lease ends."""
+        """Gives the claim back, and the state with it; the column stays until its lease ends.
+
+        A store that is away is not waited for: the claim then lapses by itself. A later `claim` begins anew.
+        """
