@@ -26,7 +26,9 @@ from fastapi import FastAPI
 from extender.decisions import Decisions
 from extender.health import Health
 from extender.metrics import Metrics
-from extender.reward_stores import reward_source
+from extender.node_states import NodeStates
+from extender.parents import FreshParents
+from extender.reward_stores import node_state_source, reward_source
 from extender.rewards import RewardView
 from extender.routes.ops import ops_app
 from extender.routes.shortcut import Shortcut
@@ -36,7 +38,7 @@ from extender.state import ClusterState
 from extender.warnings import UnitsWarnings, WarningSink
 from kubesteer.clients.kubernetes.cluster_file import FileSource
 from kubesteer.placement.engine import Engine
-from kubesteer.rewards.table import Belief, RewardTable
+from kubesteer.rewards.table import RewardTable
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from extender.settings import Settings
     from kubesteer.clients.kubernetes.api import ApiServer
     from kubesteer.clients.kubernetes.port import ClusterSource
-    from kubesteer.clients.rewards.port import RewardSink, RewardSource
+    from kubesteer.clients.rewards.port import NodeStateSink, RewardSink, RewardSource
     from kubesteer.model.cluster import PodSummary
 
 
@@ -56,6 +58,9 @@ class Parts:
     cluster: ClusterSource
     rewards: RewardSource
     reward_table: RewardTable
+    parents: FreshParents
+    node_states: NodeStates
+    node_states_source: RewardSource | None
     state: ClusterState
     health: Health
     metrics: Metrics
@@ -71,24 +76,39 @@ def build(
     rewards_into: Callable[[RewardSink], RewardSource],
     log: FilteringBoundLogger,
     *,
+    node_states_into: Callable[[NodeStateSink], RewardSource | None] = lambda _: None,
     warning_sink: WarningSink | None = None,
     unix_s: Callable[[], float] = time.time,
     clock: Callable[[], float] = time.monotonic,
 ) -> Parts:
-    """Join the parts. Two extenders in one process share nothing. rewards_into makes the source that fills a table."""
+    """Join the parts. Two extenders in one process share nothing.
+
+    rewards_into makes the source that fills a reward table; node_states_into that of the agents' node states, or None.
+    """
     policy = settings.policy()
     metrics = Metrics()
     state = ClusterState(len(policy.network), charge_ttl_s=settings.score.charge_ttl_s)
-    belief = Belief(settings.rewards.prior_mean, settings.rewards.prior_evidence, settings.rewards.half_life_s)
-    table = RewardTable(belief)
-    rewards = rewards_into(table)
-    view = RewardView(table, rewards, state.table, stale_after_s=settings.rewards.stale_after_s)
+    table = RewardTable(settings.rewards.belief())
+    parents = FreshParents(table, unix_s=unix_s)
+    rewards = rewards_into(parents)
+    node_states = NodeStates(state.table, policy.network)
+    node_states_source = node_states_into(node_states)
+    view = RewardView(
+        table,
+        rewards,
+        state.table,
+        stale_after_s=settings.rewards.stale_after_s,
+        sample_seed=settings.rewards.sample_seed if settings.rewards.choice == "thompson" else None,
+    )
     health = Health(
         cluster,
         view,
         state,
+        node_states,
+        node_states_source,
         cluster_stale_after_s=settings.cluster.stale_after_s,
         rewards_wait_s=settings.rewards.startup_wait_s,
+        unix_s=unix_s,
         clock=clock,
     )
     decisions = Decisions(
@@ -106,7 +126,22 @@ def build(
     verbs.include_router(routes.router(settings.listen.path_prefix))
     verbs.add_middleware(Shortcut, posts=routes.endpoints(settings.listen.path_prefix))
     ops = ops_app(decisions, health, metrics, settings.limits, version("kubesteer"), verbs)
-    parts = Parts(settings, cluster, rewards, table, state, health, metrics, warnings, verbs, ops, log)
+    parts = Parts(
+        settings,
+        cluster,
+        rewards,
+        table,
+        parents,
+        node_states,
+        node_states_source,
+        state,
+        health,
+        metrics,
+        warnings,
+        verbs,
+        ops,
+        log,
+    )
     _add_gauges(parts, view, unix_s)
     return parts
 
@@ -129,19 +164,30 @@ def _add_gauges(parts: Parts, view: RewardView, unix_s: Callable[[], float]) -> 
     gauge("cluster_skipped", "Objects that cannot be used.", lambda: cluster().skipped)
     gauge("rewards_age_seconds", "Since the reward store was last heard of.", lambda: age(rewards().last_contact_age_s))
     gauge("reward_newest_age_seconds", "Age of the newest reward.", reward_age)
-    gauge("rewards_neutral", "1 while rewards have no say.", lambda: float(view.is_stale()))
+    gauge("rewards_neutral", "1 while rewards have no say.", lambda: float(view.is_neutral()))
     gauge("rewards_skipped", "Stored rewards that cannot be read.", lambda: rewards().skipped)
     gauge("rewards_resyncs", "Lists of the reward store after the first.", lambda: rewards().resyncs)
     gauge("nodes", "Nodes in the table.", lambda: state.table.node_count)
     gauge("pods", "Pods in the table.", lambda: state.table.pod_count)
     gauge("rewards", "Rewards in the table.", lambda: len(parts.reward_table))
+    gauge("reward_types", "Pod types with rewards.", lambda: parts.reward_table.type_count)
+    gauge("reward_parents_age_seconds", "Since priors were refreshed.", lambda: age(parts.health.parents_age_s()))
+    gauge("node_states", "Nodes whose agent tells of its network.", lambda: len(parts.node_states))
+    gauge("node_states_age_seconds", "Age of the newest of them.", lambda: age(parts.health.node_states_age_s()))
     gauge("charges", "Pods promised and not seen by the watch yet.", lambda: len(state.charges))
 
 
 async def run(settings: Settings, log: FilteringBoundLogger, on_start: Callable[[str, str], None]) -> None:
     """Serve until SIGTERM or SIGINT. on_start is told both addresses once they listen."""
     async with _cluster_source(settings, log) as (cluster, sink):
-        parts = build(settings, cluster, partial(reward_source, settings.rewards), log, warning_sink=sink)
+        parts = build(
+            settings,
+            cluster,
+            partial(reward_source, settings.rewards),
+            log,
+            node_states_into=partial(node_state_source, settings.rewards),
+            warning_sink=sink,
+        )
         await serve(parts, on_start)
 
 
@@ -159,9 +205,12 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
         background = [
             asyncio.create_task(parts.cluster.run(parts.state), name="cluster"),
             asyncio.create_task(parts.rewards.run(), name="rewards"),
+            asyncio.create_task(parts.parents.run(), name="parents"),
             asyncio.create_task(parts.warnings.run(), name="warnings"),
             asyncio.create_task(_freeze_once_synced(parts), name="freeze"),
         ]
+        if parts.node_states_source is not None:
+            background.append(asyncio.create_task(parts.node_states_source.run(), name="node states"))
         if settings.tls.cert_file is not None:
             verbs.config.load()
             verbs.config.ssl = tls = fresh_tls(settings.tls)

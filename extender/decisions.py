@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from extender.rewards import RewardView
+    from extender.rewards import Opinion, RewardView
     from extender.state import ClusterState
     from extender.wire.arguments import Arguments
     from kubesteer.clients.kubernetes.objects import Pod
     from kubesteer.placement.engine import Engine, Explanation, Filtered
-    from kubesteer.rewards.table import Beliefs
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class _Scene:
     candidates: Candidates
     circumstances: Circumstances
     rows: NDArray[np.intp]
+    opinion: Opinion | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,15 @@ class FilterAnswer:
     filtered: Filtered
     unsynced: bool
     offered: tuple[bytes, list[str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainAnswer:
+    """Everything about one decision. opinion: what was learned, None where rewards have no say."""
+
+    pod: PodSummary
+    explanation: Explanation
+    opinion: Opinion | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +132,11 @@ class Decisions:
             return PrioritizeAnswer(answers.write_scores(arguments.names, scores.tolist()), scene.pod)
         return PrioritizeAnswer(self._scores.write_rows(self.state.table, scene.rows, scores), scene.pod)
 
-    def explain(self, arguments: Arguments) -> tuple[PodSummary, Explanation]:
+    def explain(self, arguments: Arguments) -> ExplainAnswer:
         """The decision with each of its terms. Changes nothing: no charge is taken."""
         scene = self._scene(arguments)
         explanation = self.engine.explain(scene.pod, scene.candidates, scene.circumstances, shortlist=self._shortlist)
-        return scene.pod, explanation
+        return ExplainAnswer(scene.pod, explanation, scene.opinion)
 
     def _scene(self, arguments: Arguments, *, ranked: bool = True) -> _Scene:
         """ranked: there will be scores, which need all that is known; a mere filter mostly needs less."""
@@ -139,9 +148,9 @@ class Decisions:
             candidates = from_nodes(table, [summarise_node(node, network) for node in arguments.nodes])
         else:
             candidates = from_table(table, rows)
-        beliefs = None
+        opinion = None
         if ranked or self.engine.policy.filter.quarantine_below > 0:
-            beliefs = self._beliefs(arguments, rows, pod.pod_type, now_s)
+            opinion = self._opinion(arguments, rows, pod, now_s)
         charged = None
         if ranked or any(pod.requests.by_annotation):
             charged = self.state.charges.on(rows, without=pod.uid)
@@ -149,15 +158,16 @@ class Decisions:
             now_s=now_s,
             synced=self._is_synced(),
             charged=charged,
-            reward=beliefs.mean if beliefs else None,
-            evidence=beliefs.evidence if beliefs else None,
+            reward=opinion.reward if opinion else None,
+            evidence=opinion.beliefs.evidence if opinion else None,
+            mean=opinion.beliefs.mean if opinion else None,
         )
-        return _Scene(pod, candidates, circumstances, rows)
+        return _Scene(pod, candidates, circumstances, rows, opinion)
 
-    def _beliefs(self, arguments: Arguments, rows: NDArray[np.intp], pod_type: str, now_s: float) -> Beliefs | None:
+    def _opinion(self, arguments: Arguments, rows: NDArray[np.intp], pod: PodSummary, now_s: float) -> Opinion | None:
         if arguments.raw_names is None:
-            return self.rewards.for_names(arguments.names, pod_type, now_s)
-        return self.rewards.on(rows, pod_type, now_s)
+            return self.rewards.for_names(arguments.names, pod, now_s)
+        return self.rewards.on(rows, pod, now_s)
 
     def _summary(self, pod: Pod) -> PodSummary:
         """Of a pod that was just asked about: the reader gives the same object for the same bytes."""

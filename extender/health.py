@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from extender.node_states import NodeStates
     from extender.rewards import RewardView
     from extender.state import ClusterState
     from kubesteer.clients.kubernetes.port import ClusterSource
+    from kubesteer.clients.rewards.port import RewardSource
 
 
 class Health:
@@ -21,15 +23,21 @@ class Health:
         cluster: ClusterSource,
         rewards: RewardView,
         state: ClusterState,
+        node_states: NodeStates,
+        node_states_source: RewardSource | None,
         *,
         cluster_stale_after_s: float,
         rewards_wait_s: float,
+        unix_s: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
         self._cluster = cluster
         self._rewards = rewards
         self._state = state
+        self._node_states = node_states
+        self._node_states_source = node_states_source
         self._cluster_stale_after_s = cluster_stale_after_s
+        self._unix_s = unix_s
         self._clock = clock
         self._waits_until_s = clock() + rewards_wait_s
         self.draining = False
@@ -75,6 +83,28 @@ class Health:
                 "table_nodes": self._state.table.node_count,
                 "table_pods": self._state.table.pod_count,
             },
-            "rewards": {**asdict(rewards), "neutral": self._rewards.is_stale() or not len(self._rewards.rewards)},
+            "rewards": {
+                **asdict(rewards),
+                "neutral": self._rewards.is_neutral(),
+                "types": self._rewards.rewards.type_count,
+                "parents_age_s": self.parents_age_s(),
+            },
+            "nodeStates": self._told_of_node_states(),
             "charges": len(self._state.charges),
         }
+
+    def parents_age_s(self) -> float | None:
+        """Since the priors were brought up to date; None before they ever were."""
+        return self._since(self._rewards.rewards.refreshed_at_s)
+
+    def node_states_age_s(self) -> float | None:
+        """Since the newest word of an agent about its node."""
+        return self._since(self._node_states.newest_time_s)
+
+    def _told_of_node_states(self) -> dict[str, Any]:
+        source = self._node_states_source
+        own = {"nodes": len(self._node_states), "newest_age_s": self.node_states_age_s()}
+        return own if source is None else {**asdict(source.status()), **own}
+
+    def _since(self, time_s: float | None) -> float | None:
+        return None if time_s is None else self._unix_s() - time_s

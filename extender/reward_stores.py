@@ -1,4 +1,4 @@
-"""Opens the reward store that the settings name. Nothing is read before its source runs."""
+"""Opens the store that the settings name, for rewards and node states. Nothing is read before its sources run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kubesteer.model.errors import InvalidSettings
 if TYPE_CHECKING:
     from extender.settings import Rewards
     from kubesteer.clients.rewards.etcd_options import EtcdOptions
-    from kubesteer.clients.rewards.port import RewardSink, RewardSource
+    from kubesteer.clients.rewards.port import NodeStateSink, RewardSink, RewardSource
 
 
 def reward_source(choice: Rewards, sink: RewardSink) -> RewardSource:
@@ -35,6 +35,21 @@ def reward_source(choice: Rewards, sink: RewardSink) -> RewardSource:
             from kubesteer.clients.rewards.etcd3_backend import etcd3_source  # noqa: PLC0415
 
             return etcd3_source(_etcd_options(choice), sink)
+
+
+def node_state_source(choice: Rewards, sink: NodeStateSink) -> RewardSource | None:
+    """The source of the agents' node states, from the same etcd; None where the store is none that agents write to."""
+    match choice.source:
+        case "etcd":
+            from kubesteer.clients.rewards.etcd import etcd_node_states  # noqa: PLC0415
+
+            return etcd_node_states(_etcd_options(choice), sink)
+        case "etcd3":
+            from kubesteer.clients.rewards.etcd3_backend import etcd3_node_states  # noqa: PLC0415
+
+            return etcd3_node_states(_etcd_options(choice), sink)
+        case _:
+            return None
 
 
 def _etcd_options(choice: Rewards) -> EtcdOptions:

@@ -5,26 +5,54 @@ No learning and no I/O here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from kubesteer.placement.table import stable_hash
+from kubesteer.rewards.sampling import beta_samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kubesteer.clients.rewards.port import RewardSource
+    from kubesteer.model.cluster import PodSummary
     from kubesteer.placement.table import NodeTable
     from kubesteer.rewards.table import Beliefs, RewardTable
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What is believed of each candidate, and the sample of that belief where the choice is by sample."""
+
+    beliefs: Beliefs
+    sample: NDArray[np.float64] | None = None
+
+    @property
+    def reward(self) -> NDArray[np.float64]:
+        """What the score goes by."""
+        return self.beliefs.mean if self.sample is None else self.sample
 
 
 class RewardView:
     """Reads rewards for node-table rows; neutral (None) while there are none, or the store was away for too long."""
 
-    def __init__(self, rewards: RewardTable, source: RewardSource, nodes: NodeTable, *, stale_after_s: float) -> None:
+    def __init__(
+        self,
+        rewards: RewardTable,
+        source: RewardSource,
+        nodes: NodeTable,
+        *,
+        stale_after_s: float,
+        sample_seed: int | None = None,
+    ) -> None:
+        """sample_seed: choose by Thompson samples of this seed; None chooses by the mean."""
         self.rewards = rewards
         self.source = source
         self._nodes = nodes
         self._stale_after_s = stale_after_s
+        self._sample_seed = sample_seed
         self._versions = (-1, -1)
         self._column_of_row: NDArray[np.intp] = np.zeros(0, np.intp)
 
@@ -33,19 +61,34 @@ class RewardView:
         age_s = self.source.status().last_contact_age_s
         return age_s is None or age_s > self._stale_after_s
 
-    def on(self, rows: NDArray[np.intp], pod_type: str, now_s: float) -> Beliefs | None:
-        """Mean and evidence for each row; a row of -1 gets the prior."""
-        if self.rewards.is_empty or self.is_stale():
+    def is_neutral(self) -> bool:
+        """Rewards have no say."""
+        return self.rewards.is_empty or self.rewards.belief.policy == "none" or self.is_stale()
+
+    def on(self, rows: NDArray[np.intp], pod: PodSummary, now_s: float) -> Opinion | None:
+        """The opinion of the pod's type on each row; of a row of -1, of a node that nothing is known of."""
+        if self.is_neutral():
             return None
         versions = (self._nodes.names_version, self.rewards.columns_version)
         if versions != self._versions:
             self._column_of_row = np.append(self.rewards.columns(self._nodes.names), np.intp(-1))
             self._versions = versions
         # The last entry answers for -1.
-        return self.rewards.read(pod_type, self._column_of_row[rows], now_s=now_s)
+        beliefs = self.rewards.read(pod.pod_type, self._column_of_row[rows], now_s=now_s)
+        if self._sample_seed is None:
+            return Opinion(beliefs)
+        return Opinion(beliefs, self._sampled(beliefs, np.where(rows < 0, 0, self._nodes.name_hash[rows]), pod))
 
-    def for_names(self, names: list[str], pod_type: str, now_s: float) -> Beliefs | None:
+    def for_names(self, names: list[str], pod: PodSummary, now_s: float) -> Opinion | None:
         """The same for nodes that came with the request."""
-        if self.rewards.is_empty or self.is_stale():
+        if self.is_neutral():
             return None
-        return self.rewards.read(pod_type, self.rewards.columns(names), now_s=now_s)
+        beliefs = self.rewards.read(pod.pod_type, self.rewards.columns(names), now_s=now_s)
+        if self._sample_seed is None:
+            return Opinion(beliefs)
+        return Opinion(beliefs, self._sampled(beliefs, np.array([stable_hash(name) for name in names], np.uint64), pod))
+
+    def _sampled(self, beliefs: Beliefs, nodes: NDArray[np.uint64], pod: PodSummary) -> NDArray[np.float64]:
+        """The pod is the decision: filter, prioritize and a later attempt of the same pod draw the same."""
+        evidence = beliefs.evidence + self.rewards.belief.prior_evidence
+        return beta_samples(beliefs.mean, evidence, nodes, decision=stable_hash(pod.uid), seed=self._sample_seed or 0)

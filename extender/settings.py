@@ -19,6 +19,7 @@ from kubesteer.model.network import DEFAULT_NETWORK, NetworkResource
 from kubesteer.model.quantity import shown
 from kubesteer.placement.balance import RULES
 from kubesteer.placement.policy import FilterPolicy, Policy, ScorePolicy
+from kubesteer.rewards.table import Belief
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -125,15 +126,33 @@ class Rewards(_Group):
     key_file: Path | None = Field(None, description="Its key (PEM).")
     user: str | None = Field(None, description="etcd user.")
     password_file: Path | None = Field(None, description="File with the user's password.")
+    policy: Literal["beta", "ewma", "none"] = Field(
+        "beta",
+        description="beta: decayed mean with a prior from type and node; ewma: as stored (kubeRL); none: no say.",
+    )
+    choice: Literal["mean", "thompson"] = Field(
+        "mean", description="Score by the mean, or by a sample of the belief, drawn once a pod (needs policy beta)."
+    )
+    sample_seed: int = Field(0, ge=0, lt=2**64, description="Seed of those samples; the same for all replicas.")
     half_life_s: float = Field(21_600.0, gt=0, description="Age at which evidence counts half.")
-    prior_mean: float = Field(0.5, ge=0, le=1, description="Reward of a pair that nobody has tried.")
-    prior_evidence: float = Field(2.0, gt=0, description="How many runs' worth that prior counts.")
+    prior_mean: float = Field(0.5, ge=0, le=1, description="Reward of a pair while nothing is known of type or node.")
+    prior_evidence: float = Field(2.0, gt=0, description="How many runs' worth a pair's prior counts.")
     startup_wait_s: float = Field(
         10.0, ge=0, le=3600, description="Readiness waits this long for the first list, then goes on without rewards."
     )
     stale_after_s: float = Field(
         300.0, gt=0, description="Without word from the store for this long, rewards become neutral."
     )
+
+    @model_validator(mode="after")
+    def _can_be_sampled(self) -> Rewards:
+        if self.choice == "thompson" and self.policy != "beta":
+            raise ValueError(f"choice thompson samples beliefs of policy beta, and policy is {self.policy}; change one")
+        return self
+
+    def belief(self) -> Belief:
+        """The part that the reward table needs."""
+        return Belief(self.prior_mean, self.prior_evidence, self.half_life_s, self.policy)
 
 
 class Direction(_Group):
@@ -175,6 +194,12 @@ class Filter(_Group):
     )
     measured_fresh_s: float = Field(
         _FILTER.measured_fresh_s, ge=0, description="Measured traffic younger than this counts; 0 switches it off."
+    )
+    limit_fresh_s: float = Field(
+        _FILTER.limit_fresh_s,
+        ge=0,
+        description="What an agent told that the link carries counts for this long, where it is below the published "
+        "capacity; 0 switches it off.",
     )
     quarantine_below: float = Field(
         _FILTER.quarantine_below, ge=0, le=1, description="Rewards below this refuse the node; 0 switches it off."
@@ -351,6 +376,7 @@ def _range(setting: Any) -> str:
             ("ge", ">="),
             ("gt", ">"),
             ("le", "<="),
+            ("lt", "<"),
             ("min_length", "length >="),
             ("max_length", "length <="),
         )

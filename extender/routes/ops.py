@@ -16,11 +16,11 @@ from extender.wire.arguments import ArgumentsReader
 from kubesteer.model.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from extender.decisions import Decisions
+    from extender.decisions import Decisions, ExplainAnswer
     from extender.health import Health
     from extender.metrics import Metrics
+    from extender.rewards import Opinion
     from extender.settings import Limits
-    from kubesteer.placement.engine import Explanation
 
 
 def ops_app(
@@ -52,16 +52,16 @@ def ops_app(
         try:
             body = await read_body(request, limit_bytes=limits.nodes_body_bytes, timeout_s=limits.body_timeout_s)
             arguments = reader.read(body)
-            pod, explanation = decisions.explain(arguments)
+            answer = decisions.explain(arguments)
         except InvalidInput as exc:
             return JSONResponse({"error": str(exc)}, status_code=400)
         return JSONResponse(
             {
-                "pod": f"{pod.namespace}/{pod.name}",
-                "podType": pod.pod_type,
-                "requests": asdict(pod.requests),
-                "nodes": _explained(arguments.names, explanation),
-                "suspect": explanation.filtered.suspect,
+                "pod": f"{answer.pod.namespace}/{answer.pod.name}",
+                "podType": answer.pod.pod_type,
+                "requests": asdict(answer.pod.requests),
+                "nodes": _explained(arguments.names, answer),
+                "suspect": answer.explanation.filtered.suspect,
             }
         )
 
@@ -76,8 +76,9 @@ def ops_app(
     return app
 
 
-def _explained(names: list[str], explanation: Explanation) -> list[dict[str, Any]]:
+def _explained(names: list[str], answer: ExplainAnswer) -> list[dict[str, Any]]:
     """One object a candidate, in request order."""
+    explanation = answer.explanation
     verdicts = {verdict.position: verdict for verdict in explanation.filtered.refused}
     passed = set(explanation.filtered.passed.tolist())
     terms = explanation.terms
@@ -89,8 +90,25 @@ def _explained(names: list[str], explanation: Explanation) -> list[dict[str, Any
             "reason": verdicts[p].reason if p in verdicts else None,
             "balance": None if terms.balance is None else round(float(terms.balance[p]), 4),
             "reward": None if terms.reward is None else round(float(terms.reward[p]), 4),
+            "learned": _learned(answer.opinion, p),
             "total": round(float(terms.total[p]), 4),
             "score": int(explanation.scores[p]),
         }
         for p, name in enumerate(names)
     ]
+
+
+def _learned(opinion: Opinion | None, position: int) -> dict[str, float | None] | None:
+    """Where a node's reward comes from: what its own runs are worth, what was believed without them, and both joined.
+
+    sample: the draw that the score goes by where rewards.choice is thompson.
+    """
+    if opinion is None:
+        return None
+    beliefs, sample = opinion.beliefs, opinion.sample
+    return {
+        "evidence": round(float(beliefs.evidence[position]), 4),
+        "prior": round(float(beliefs.prior[position]), 4),
+        "mean": round(float(beliefs.mean[position]), 4),
+        "sample": None if sample is None else round(float(sample[position]), 4),
+    }

@@ -25,6 +25,8 @@ class Candidates:
 
     allocatable, requested: int64 (resources, n). nonzero_requested: int64 (2, n).
     measured_bps: float64 (directions, n); measured_at_s: float64 (n,), -inf where nothing was measured.
+    limit_bps: int64 (directions, n), what the links carry, NO_CAPACITY where not known; limit_at_s: float64 (n,), -inf
+        where nothing was told. Both None where nothing was told of any node.
     known, ready, usable: bool (n,). tie_break: uint64 (n,), stable by node name.
     faults: position to what is wrong with that node.
     """
@@ -39,6 +41,8 @@ class Candidates:
     usable: NDArray[np.bool_]
     tie_break: NDArray[np.uint64]
     faults: Mapping[int, str] = field(default_factory=dict)
+    limit_bps: NDArray[np.int64] | None = None
+    limit_at_s: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return int(self.known.shape[0])
@@ -48,11 +52,13 @@ class Candidates:
 class Circumstances:
     """What holds at the moment of a decision beside the nodes themselves; arrays are in candidate order.
 
-    now_s: unix seconds, against which measured traffic is fresh or not.
+    now_s: unix seconds, against which measured traffic and link limits are fresh or not.
     synced: the node table is complete; where it is not, nodes that it does not know pass unjudged.
     charged: int64 (resources, n): what was just promised to other pods and is not in the node table yet; CPU and
         memory as non-zero requests.
-    reward, evidence: float64 (n,): mean 0..1 and runs' worth behind it; None where rewards have nothing to say.
+    reward: float64 (n,), 0..1, what the score goes by: the belief's mean, or a sample of it.
+    mean, evidence: float64 (n,): the belief's mean 0..1 and runs' worth behind it, for quarantine; mean is the reward
+        where it is not given. All None where rewards have nothing to say.
     """
 
     now_s: float = 0.0
@@ -60,6 +66,7 @@ class Circumstances:
     charged: NDArray[np.int64] | None = None
     reward: NDArray[np.float64] | None = None
     evidence: NDArray[np.float64] | None = None
+    mean: NDArray[np.float64] | None = None
 
 
 def from_table(table: NodeTable, rows: NDArray[np.intp]) -> Candidates:
@@ -82,6 +89,8 @@ def from_table(table: NodeTable, rows: NDArray[np.intp]) -> Candidates:
         usable=usable,
         tie_break=table.name_hash[rows],
         faults=faults,
+        limit_bps=table.limit_bps.take(rows, axis=1) if table.links else None,
+        limit_at_s=table.limit_at_s[rows] if table.links else None,
     )
 
 
@@ -90,7 +99,7 @@ def from_nodes(table: NodeTable, nodes: Sequence[NodeSummary]) -> Candidates:
 
     A name that the table does not know is an empty node, so that an autoscaler can ask about nodes yet to be.
     """
-    own = NodeTable(table.directions)
+    own = NodeTable(table.directions, table.links)
     for node in nodes:
         own.put_node(node)
     own_rows = own.find([node.name for node in nodes])

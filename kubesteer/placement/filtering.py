@@ -36,6 +36,7 @@ class Cause(StrEnum):
     NO_CAPACITY = "no-capacity"
     TOO_SMALL = "too-small"
     INSUFFICIENT = "insufficient"
+    LINK = "link"
     MEASURED = "measured-traffic"
     QUARANTINE = "quarantine"
 
@@ -120,10 +121,28 @@ def _judge_direction(
             ),
             resolvable=True,
         )
+    slower = _slower_links(direction, candidates, circumstances, policy)
+    if slower is not None and candidates.limit_bps is not None:
+        capacity_bps = np.where(slower, candidates.limit_bps[direction], capacity_bps)
+        published = published | slower
+        carried_bps = _overcommitted(capacity_bps, resource.overcommit) if by_annotation else capacity_bps
+        ruling.refuse(
+            slower & (asked_bps > carried_bps),
+            Cause.LINK,
+            lambda p: f"{wants}, the link carries {format_rate(int(carried_bps[p]))} now",
+        )
+        ruling.refuse(
+            slower & (promised_bps + asked_bps > carried_bps),
+            Cause.LINK,
+            lambda p: (
+                f"{wants}, {format_rate(max(int(carried_bps[p] - promised_bps[p]), 0))} left of the "
+                f"{format_rate(int(carried_bps[p]))} that the link carries now"
+            ),
+            resolvable=True,
+        )
     if policy.filter.measured_fresh_s > 0:
         measured_bps = candidates.measured_bps[direction]
-        # A time far ahead is a wrong clock, and would stay fresh for as long as it is ahead.
-        fresh = np.abs(circumstances.now_s - candidates.measured_at_s) <= policy.filter.measured_fresh_s
+        fresh = _is_fresh(candidates.measured_at_s, circumstances.now_s, policy.filter.measured_fresh_s)
         ruling.refuse(
             published & fresh & (measured_bps + asked_bps > capacity_bps),
             Cause.MEASURED,
@@ -131,6 +150,28 @@ def _judge_direction(
                 f"{wants}, {format_rate(float(measured_bps[p]))} of {format_rate(int(capacity_bps[p]))} measured in use"
             ),
         )
+
+
+def _slower_links(direction: int, candidates: Candidates, circumstances: Circumstances, policy: Policy) -> Mask | None:
+    """Where an agent told, lately, that the link carries less than the node publishes; None where that is nowhere."""
+    limit_bps, limit_at_s, fresh_s = candidates.limit_bps, candidates.limit_at_s, policy.filter.limit_fresh_s
+    if limit_bps is None or limit_at_s is None or fresh_s <= 0:
+        return None
+    # Read as unsigned, NO_CAPACITY is above every number: a limit that is not known is never the lower one, and one
+    # that is known always is where nothing is published.
+    capacity_bps = candidates.allocatable[NETWORK + direction]
+    slower: Mask = limit_bps[direction].view(np.uint64) < capacity_bps.view(np.uint64)
+    slower &= candidates.known
+    if not slower.any():
+        return None
+    slower &= _is_fresh(limit_at_s, circumstances.now_s, fresh_s)
+    return slower
+
+
+def _is_fresh(at_s: NDArray[np.float64], now_s: float, fresh_s: float) -> Mask:
+    """A time far ahead is a wrong clock, and would stay fresh for as long as it is ahead."""
+    fresh: Mask = np.abs(now_s - at_s) <= fresh_s
+    return fresh
 
 
 def _overcommitted(capacity_bps: NDArray[np.int64], factor: float) -> NDArray[np.int64]:
@@ -141,16 +182,16 @@ def _overcommitted(capacity_bps: NDArray[np.int64], factor: float) -> NDArray[np
 
 def _judge_rewards(ruling: _Ruling, circumstances: Circumstances, policy: Policy) -> None:
     """Quarantine, which never takes the last node that is left."""
-    reward, evidence = circumstances.reward, circumstances.evidence
-    below = policy.filter.quarantine_below
-    if below <= 0 or reward is None or evidence is None:
+    mean = circumstances.reward if circumstances.mean is None else circumstances.mean
+    evidence, below = circumstances.evidence, policy.filter.quarantine_below
+    if below <= 0 or mean is None or evidence is None:
         return
-    bad = (reward < below) & (evidence >= policy.filter.quarantine_evidence)
+    bad = (mean < below) & (evidence >= policy.filter.quarantine_evidence)
     if (ruling.fits & ~bad).any():
         ruling.refuse(
             bad,
             Cause.QUARANTINE,
-            lambda p: f"reward: {reward[p]:.2f} for this pod type is below {below:g} ({evidence[p]:.3g} runs)",
+            lambda p: f"reward: {mean[p]:.2f} for this pod type is below {below:g} ({evidence[p]:.3g} runs)",
         )
 
 

@@ -13,6 +13,8 @@ class FilterPolicy:
 
     refuse_unknown_capacity: refuse an SLO asked for by annotation on nodes that publish no capacity.
     measured_fresh_s: measured traffic younger than this counts; 0 switches it off.
+    limit_fresh_s: a link limit that the node's agent told and that is younger than this counts beside the published
+        capacity; 0 switches it off.
     quarantine_below: pod types whose reward on a node is below this, with at least quarantine_evidence runs' worth of
         evidence, are kept off it; 0 switches it off.
     suspect_fraction: an SLO below this part of every candidate's capacity is taken for a unit mistake.
@@ -20,6 +22,7 @@ class FilterPolicy:
 
     refuse_unknown_capacity: bool = False
     measured_fresh_s: float = 0.0
+    limit_fresh_s: float = 300.0
     quarantine_below: float = 0.0
     quarantine_evidence: float = 3.0
     suspect_fraction: float = 1e-4

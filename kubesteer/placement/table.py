@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from kubesteer.model.cluster import NO_CAPACITY
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from kubesteer.model.cluster import NodeSummary, PodSummary
+    from kubesteer.model.cluster import MeasuredTraffic, NodeSummary, PodSummary
 
 CPU, MEMORY = 0, 1
 """First two resource columns; the network directions follow in the order of the settings."""
@@ -32,6 +32,8 @@ _COLUMNS = (
     "nonzero_requested",
     "measured_bps",
     "measured_at_s",
+    "limit_bps",
+    "limit_at_s",
     "known",
     "ready",
     "usable",
@@ -48,6 +50,15 @@ class _Placed:
     nonzero: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """What a node's agent tells of its network. limit_bps: by direction, NO_CAPACITY where it is not known."""
+
+    measured: MeasuredTraffic | None
+    limit_bps: tuple[int, ...]
+    time_s: float
+
+
 def stable_hash(text: str) -> int:
     """32 bits that are the same in every process: for ties, never for secrets."""
     return zlib.crc32(text.encode("utf-8", "surrogatepass"))
@@ -59,10 +70,12 @@ class NodeTable:
     Columns (int64, indexed [resource, row]): allocatable and requested over CPU (millicores), memory (bytes) and one
     row of bit/s a direction; nonzero_requested over CPU and memory. allocatable is NO_CAPACITY where a direction is
     not published. known, ready and usable are flags a row; name_hash breaks ties.
-    measured_bps and measured_at_s hold traffic seen.
+    measured_bps and measured_at_s hold traffic seen, the newer of what the Node object and the agent tell.
+    limit_bps (NO_CAPACITY where not known) and limit_at_s hold what the links carry, by the agents.
     """
 
-    def __init__(self, directions: int) -> None:
+    def __init__(self, directions: int, links: Mapping[str, LinkState] | None = None) -> None:
+        """links: what is known of nodes before they appear."""
         self.directions = directions
         self.rows: dict[str, int] = {}
         self.row_bytes: dict[str, bytes] = {}
@@ -70,6 +83,9 @@ class NodeTable:
         self.faults: dict[int, str] = {}
         self.names_version = 0
         """Changes whenever a row gets another name."""
+        self.links: dict[str, LinkState] = dict(links or {})
+        """By node name, of nodes that are not known too."""
+        self._told_by_object: dict[str, MeasuredTraffic] = {}
         self._pods: dict[str, _Placed] = {}
         self._pods_on: list[int] = []
         self._free: list[int] = []
@@ -82,6 +98,8 @@ class NodeTable:
         self.nonzero_requested = np.zeros((2, rows), np.int64)
         self.measured_bps = np.zeros((self.directions, rows), np.float64)
         self.measured_at_s = np.full(rows, -np.inf)
+        self.limit_bps = np.full((self.directions, rows), NO_CAPACITY, np.int64)
+        self.limit_at_s = np.full(rows, -np.inf)
         self.known = np.zeros(rows, np.bool_)
         self.ready = np.zeros(rows, np.bool_)
         self.usable = np.zeros(rows, np.bool_)
@@ -119,10 +137,10 @@ class NodeTable:
         else:
             self.faults[row] = node.fault
         if node.measured is None:
-            self.measured_at_s[row] = -np.inf
+            self._told_by_object.pop(node.name, None)
         else:
-            self.measured_bps[:, row] = node.measured.rate_bps
-            self.measured_at_s[row] = node.measured.time_s
+            self._told_by_object[node.name] = node.measured
+        self._join(node.name, row)
 
     def delete_node(self, name: str) -> None:
         """A node is gone; what is promised on its name stays counted until its pods are gone too."""
@@ -132,7 +150,8 @@ class NodeTable:
         self.known[row] = self.ready[row] = self.usable[row] = False
         self.faults.pop(row, None)
         self.allocatable[:, row] = 0
-        self.measured_at_s[row] = -np.inf
+        self.measured_at_s[row] = self.limit_at_s[row] = -np.inf
+        self._told_by_object.pop(name, None)
         self._release_if_empty(row)
 
     def replace_nodes(self, nodes: Iterable[NodeSummary]) -> None:
@@ -177,6 +196,24 @@ class NodeTable:
         for uid in [uid for uid in self._pods if uid not in seen]:
             self.delete_pod(uid)
 
+    def put_link(self, name: str, link: LinkState) -> None:
+        """An agent told of its node's network. Of a node that is not known it is kept until the node appears."""
+        self.links[name] = link
+        self._rejoin(name)
+
+    def delete_link(self, name: str) -> None:
+        """Nothing is told of the node's network any more."""
+        if self.links.pop(name, None) is not None:
+            self._rejoin(name)
+
+    def replace_links(self, links: Mapping[str, LinkState]) -> None:
+        """These are all that is told."""
+        gone = self.links.keys() - links.keys()
+        for name, link in links.items():
+            self.put_link(name, link)
+        for name in gone:
+            self.delete_link(name)
+
     def row_of(self, pod_uid: str) -> int | None:
         """The row that a placed pod is counted on."""
         placed = self._pods.get(pod_uid)
@@ -188,6 +225,27 @@ class NodeTable:
             return np.frombuffer(b"".join(map(self.row_bytes.__getitem__, names)), np.intp)
         except KeyError:
             return np.array([self.rows.get(name, -1) for name in names], np.intp)
+
+    def _rejoin(self, name: str) -> None:
+        row = self.rows.get(name)
+        if row is not None and self.known[row]:
+            self._join(name, row)
+
+    def _join(self, name: str, row: int) -> None:
+        """Puts what is told of a node's network into its row."""
+        link = self.links.get(name)
+        told = [self._told_by_object.get(name), link.measured if link else None]
+        newest = max((one for one in told if one), key=lambda one: one.time_s, default=None)
+        if newest is None:
+            self.measured_at_s[row] = -np.inf
+        else:
+            self.measured_bps[:, row] = newest.rate_bps
+            self.measured_at_s[row] = newest.time_s
+        if link is None:
+            self.limit_at_s[row] = -np.inf
+        else:
+            self.limit_bps[:, row] = link.limit_bps
+            self.limit_at_s[row] = link.time_s
 
     def _count(self, placed: _Placed, sign: int) -> None:
         row = placed.row

@@ -1,26 +1,32 @@
 """The reward table: the belief about every (pod type, node) pair, laid out to be read in microseconds.
 
-One numpy row a pod type, one column a node. What is stored is what was put; decay and prior are applied by reading.
-No I/O, no clock.
+One numpy row a pod type, one column a node. What is stored is what was put; decay is applied by reading, and priors by
+`refresh`, which the owner calls from time to time. No I/O, no clock.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kubesteer.model.errors import InvalidSettings
 from kubesteer.model.reward import RewardRecord
+from kubesteer.rewards.parents import Fit, RowPrior
 
 Floats = NDArray[np.float64]
+ReadPolicy = Literal["beta", "ewma", "none"]
 
 UNKNOWN = -1
 """The column of a node without records. It indexes a row's last slot, which never holds one."""
+EWMA_FIRST_MEAN = 1.0
+"""What `ewma` believes of a pair that nobody has tried; kubeRL's initial value."""
 _FIRST_COLUMNS = 16
+_MEAN, _EVIDENCE, _TIME_S, _PRIOR = range(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +34,13 @@ class Belief:
     """How records become beliefs. Raises InvalidSettings when a field breaks its rule."""
 
     prior_mean: float = 0.5
-    """What is believed of a pair that nobody has tried, 0..1."""
+    """What is believed of a pair while nothing is known of its type or its node either, 0..1."""
     prior_evidence: float = 2.0
-    """How many runs' worth that belief is; above 0."""
+    """How many runs' worth a pair's prior is; above 0."""
     half_life_s: float = 6 * 3600.0
     """Evidence is worth half after this long; 1 or more, infinity for evidence that never fades."""
+    policy: ReadPolicy = "beta"
+    """beta: posterior mean, decayed, with a prior from the parents. ewma: the mean as stored. none: no belief."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.prior_mean <= 1:
@@ -41,15 +49,19 @@ class Belief:
             raise InvalidSettings(f"prior_evidence {self.prior_evidence!r} is not a finite number above 0")
         if not self.half_life_s >= 1:
             raise InvalidSettings(f"half_life_s {self.half_life_s!r} is not 1 or more")
+        if self.policy not in get_args(ReadPolicy):
+            raise InvalidSettings(f"policy {self.policy!r} is not one of {', '.join(get_args(ReadPolicy))}")
 
 
 class Beliefs(NamedTuple):
     """One belief a column asked for, in that order."""
 
     mean: Floats
-    """Posterior mean, 0..1."""
+    """What is believed, 0..1: with policy beta the posterior mean."""
     evidence: Floats
-    """What is left of the recorded evidence, in runs' worth; 0 for a pair that nobody has tried."""
+    """What is left of the pair's own evidence, in runs' worth; 0 for a pair that nobody has tried."""
+    prior: Floats
+    """What would be believed without that evidence."""
 
 
 class RewardTable:
@@ -63,6 +75,11 @@ class RewardTable:
         self._records_of_node: dict[str, int] = {}
         self._capacity = _FIRST_COLUMNS
         self._columns_version = 0
+        self._changes = 0
+        self._unseen = np.full(self._capacity + 1, self.belief.prior_mean)
+        self._released: set[int] = set()
+        self._refreshes = 0
+        self._refreshed_at_s: float | None = None
 
     @property
     def columns_version(self) -> int:
@@ -70,9 +87,24 @@ class RewardTable:
         return self._columns_version
 
     @property
+    def changes(self) -> int:
+        """Counts what was put and deleted: while it stays, a refresh would change priors by decay alone."""
+        return self._changes
+
+    @property
     def newest_time_s(self) -> float | None:
         """Unix time of the newest record, None for an empty table."""
-        return max((float(row.time_s.max()) for row in self._rows.values()), default=None)
+        return max((float(row.cells[:, _TIME_S].max()) for row in self._rows.values()), default=None)
+
+    @property
+    def refreshed_at_s(self) -> float | None:
+        """Unix time that the priors are of, None before the first refresh."""
+        return self._refreshed_at_s
+
+    @property
+    def type_count(self) -> int:
+        """Pod types with records."""
+        return len(self._rows)
 
     @property
     def is_empty(self) -> bool:
@@ -91,7 +123,7 @@ class RewardTable:
         """Takes the record in place of any earlier one of its pair."""
         row = self._rows.get(record.pod_type)
         if row is None:
-            row = self._rows[record.pod_type] = _Row(self._capacity)
+            row = self._rows[record.pod_type] = _Row(self._unseen)
         if record.node not in row.records:
             count = self._records_of_node.get(record.node, 0)
             self._records_of_node[record.node] = count + 1
@@ -99,6 +131,7 @@ class RewardTable:
                 self._columns[record.node] = self._new_column()
                 self._columns_version += 1
         row.put(self._columns[record.node], record)
+        self._changes += 1
 
     def delete(self, node: str, pod_type: str) -> None:
         """Forgets a pair; a pair that is not there is no fault."""
@@ -111,8 +144,9 @@ class RewardTable:
         self._records_of_node[node] -= 1
         if self._records_of_node[node] == 0:
             del self._records_of_node[node]
-            self._free.append(self._columns.pop(node))
+            self._release_column(self._columns.pop(node))
             self._columns_version += 1
+        self._changes += 1
 
     def replace(self, records: Iterable[RewardRecord]) -> None:
         """Makes these records the whole table; of two for one pair the later counts. Nodes that stay keep their column.
@@ -126,6 +160,24 @@ class RewardTable:
         for node, pod_type in gone:
             self.delete(node, pod_type)
 
+    def refresh(self, now_s: float) -> None:
+        """Brings all priors up to what the records say at `now_s`; until the first time they are prior_mean."""
+        deque(self.refresh_in_steps(now_s), maxlen=0)
+
+    def refresh_in_steps(self, now_s: float) -> Iterator[None]:
+        """The same with pauses, each after one row's worth of arithmetic; the table may change during them.
+
+        What changes then counts in the next refresh, and one that is begun then ends this one. Only policy beta has
+        priors.
+        """
+        self._refreshes += 1
+        number = self._refreshes
+        if self.belief.policy == "beta":
+            for _ in self._refresh(now_s):
+                yield
+                if number != self._refreshes:
+                    return
+
     def columns(self, names: Sequence[str]) -> NDArray[np.intp]:
         """The column of each node, UNKNOWN for a node without records; good until `columns_version` changes."""
         column = self._columns.get
@@ -134,24 +186,56 @@ class RewardTable:
     def read(self, pod_type: str, columns: NDArray[np.intp], *, now_s: float) -> Beliefs:
         """What is believed at `now_s` of pods of this type on the nodes of these columns.
 
-        Evidence halves every half-life; a time in the future counts as now. The mean is drawn towards the prior by the
-        prior's evidence: (prior_mean x prior_evidence + mean x evidence) / (prior_evidence + evidence).
+        With policy beta, evidence halves every half-life (a time in the future counts as now), and the mean is drawn
+        towards the prior: (prior x prior_evidence + mean x evidence) / (prior_evidence + evidence).
         """
         belief = self.belief
         row = self._rows.get(pod_type)
-        if row is None:
-            return Beliefs(np.full(len(columns), belief.prior_mean), np.zeros(len(columns)))
-        evidence = row.time_s.take(columns, mode="wrap")
-        np.subtract(now_s, evidence, out=evidence)
-        np.maximum(evidence, 0.0, out=evidence)
-        evidence *= -1.0 / belief.half_life_s
-        np.exp2(evidence, out=evidence)
-        evidence *= row.evidence.take(columns, mode="wrap")
-        mean = row.mean.take(columns, mode="wrap")
-        mean *= evidence
-        mean += belief.prior_mean * belief.prior_evidence
-        mean /= evidence + belief.prior_evidence
-        return Beliefs(mean, evidence)
+        if belief.policy == "none" or row is None:
+            unknown = self._unseen.take(columns, mode="wrap")
+            if belief.policy == "ewma":
+                unknown[:] = EWMA_FIRST_MEAN
+            return Beliefs(unknown, np.zeros(len(columns)), unknown.copy())
+        mean, evidence, time_s, prior = row.cells.take(columns, axis=0, mode="wrap").T
+        if belief.policy == "ewma":
+            return Beliefs(mean, evidence, np.full(len(columns), EWMA_FIRST_MEAN))
+        evidence = self._left(evidence, time_s, now_s)
+        posterior = mean * evidence
+        posterior += prior * belief.prior_evidence
+        posterior /= evidence + belief.prior_evidence
+        return Beliefs(posterior, evidence, prior)
+
+    def _refresh(self, now_s: float) -> Iterator[None]:
+        rows, columns = list(self._rows.values()), self._capacity
+        self._released.clear()
+        fit = Fit(columns, self.belief.prior_mean)
+        for row in rows:
+            mean, evidence, time_s, _ = row.cells[:columns].T
+            fit.count(mean, self._left(evidence, time_s, now_s))
+            yield
+        for number in range(len(rows)):
+            fit.relate(number)
+            yield
+        for number, row in enumerate(rows):
+            self._assign(row.cells[:, _PRIOR], fit.prior(number))
+            yield
+        self._assign(self._unseen, fit.unseen())
+        self._refreshed_at_s = now_s
+
+    def _left(self, evidence: Floats, time_s: Floats, now_s: float) -> Floats:
+        """What is left of the evidence, as an array of its own."""
+        left: Floats = now_s - time_s
+        np.maximum(left, 0.0, out=left)
+        left *= -1.0 / self.belief.half_life_s
+        np.exp2(left, out=left)
+        left *= evidence
+        return left
+
+    def _assign(self, slots: Floats, prior: RowPrior) -> None:
+        """Columns that came or were released since the prior was begun know nothing of it."""
+        slots[:] = prior.elsewhere
+        slots[: len(prior.on_nodes)] = prior.on_nodes
+        slots[list(self._released)] = prior.elsewhere
 
     def _new_column(self) -> int:
         if self._free:
@@ -159,34 +243,49 @@ class RewardTable:
         column = len(self._columns)
         if column == self._capacity:
             self._capacity *= 2
+            self._unseen = _grown(self._unseen, self._capacity + 1, self._unseen[UNKNOWN])
             for row in self._rows.values():
-                row.grow(self._capacity)
+                row.grow(self._capacity + 1)
         return column
+
+    def _release_column(self, column: int) -> None:
+        """Priors of the node that is gone must not be those of the next that gets its column."""
+        for row in self._rows.values():
+            row.cells[column, _PRIOR] = row.cells[UNKNOWN, _PRIOR]
+        self._unseen[column] = self._unseen[UNKNOWN]
+        self._released.add(column)
+        self._free.append(column)
 
 
 class _Row:
-    """One pod type: arrays with a slot a column, and one slot more that stays empty for UNKNOWN."""
+    """One pod type: a cell a column, and one more that stays empty for UNKNOWN.
 
-    __slots__ = ("evidence", "mean", "records", "time_s")
+    A cell is mean, evidence, time and prior side by side, so that a read fetches them together.
+    """
 
-    def __init__(self, capacity: int) -> None:
-        self.mean: Floats = np.zeros(capacity + 1)
-        self.evidence: Floats = np.zeros(capacity + 1)
-        self.time_s: Floats = np.zeros(capacity + 1)
+    __slots__ = ("cells", "records")
+
+    def __init__(self, priors: Floats) -> None:
+        self.cells: Floats = np.zeros((len(priors), 4))
+        self.cells[:, _MEAN] = EWMA_FIRST_MEAN
+        self.cells[:, _PRIOR] = priors
         self.records: dict[str, RewardRecord] = {}
 
     def put(self, column: int, record: RewardRecord) -> None:
-        self.mean[column] = record.mean
-        self.evidence[column] = record.evidence
-        self.time_s[column] = record.time_s
+        self.cells[column, :_PRIOR] = record.mean, record.evidence, record.time_s
         self.records[record.node] = record
 
     def clear(self, column: int, node: str) -> None:
-        self.mean[column] = self.evidence[column] = self.time_s[column] = 0.0
+        self.cells[column, :_PRIOR] = self.cells[UNKNOWN, :_PRIOR]
         del self.records[node]
 
-    def grow(self, capacity: int) -> None:
-        more = capacity + 1 - len(self.mean)
-        self.mean, self.evidence, self.time_s = (
-            np.concatenate([old, np.zeros(more)]) for old in (self.mean, self.evidence, self.time_s)
-        )
+    def grow(self, slots: int) -> None:
+        self.cells = _grown(self.cells, slots, self.cells[UNKNOWN])
+
+
+def _grown(values: Floats, slots: int, filling: Floats | np.float64) -> Floats:
+    """With more slots, each filled as an unknown node's."""
+    grown: Floats = np.empty((slots, *values.shape[1:]))
+    grown[:] = filling
+    grown[: len(values)] = values
+    return grown

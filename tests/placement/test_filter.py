@@ -279,6 +279,16 @@ def test_quarantine_keeps_a_pod_type_off_nodes_where_it_does_badly(rewards, evid
         assert (verdict.cause, verdict.resolvable) == (Cause.QUARANTINE, False)
 
 
+def test_quarantine_goes_by_the_mean_where_the_score_goes_by_a_sample():
+    """A sample far from the mean says that the node is worth a try, or not; never that it is bad."""
+    circumstances = Circumstances(reward=np.array([0.9, 0.1]), mean=np.array([0.2, 0.8]), evidence=np.array([5.0, 5.0]))
+    nodes = [node_summary("n0"), node_summary("n1")]
+    verdicts = refused(pod_summary(), nodes, policy=QUARANTINE, circumstances=circumstances)
+    assert {name: v.reason for name, v in verdicts.items()} == {
+        "n0": "reward: 0.20 for this pod type is below 0.3 (5 runs)"
+    }
+
+
 def test_quarantine_never_takes_the_last_node_that_the_other_causes_left():
     """n1 does well but has no room: of the nodes with room, n0 is the last."""
     nodes = [node_summary("n0", egress="1G"), node_summary("n1", egress="1M")]

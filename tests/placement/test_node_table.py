@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kubesteer.model.cluster import NO_CAPACITY, MeasuredTraffic, NodeSummary, PodSummary
 from kubesteer.model.requests import PodRequests
-from kubesteer.placement.table import NETWORK, NodeTable, stable_hash
+from kubesteer.placement.table import NETWORK, LinkState, NodeTable, stable_hash
 from tests.builders import node_summary, pod_summary, table_of
 
 NODE_NAMES, POD_UIDS = ("a", "b", "c", "d"), ("p", "q", "r", "s", "t")
@@ -27,6 +27,12 @@ nodes = st.builds(
     ready=st.booleans(),
     fault=st.none() | st.just("cpu: 'x' is not a quantity"),
     measured=st.none() | st.builds(MeasuredTraffic, st.tuples(st.just(1.0), st.just(2.0)), st.just(3.0)),
+)
+links = st.builds(
+    LinkState,
+    measured=st.none() | st.builds(MeasuredTraffic, st.just((5.0, 6.0)), st.sampled_from([2.0, 3.0, 4.0])),
+    limit_bps=st.tuples(st.just(NO_CAPACITY) | numbers, st.just(NO_CAPACITY) | numbers),
+    time_s=st.sampled_from([2.0, 3.0, 4.0]),
 )
 pods = st.builds(
     PodSummary,
@@ -46,14 +52,22 @@ events = st.one_of(
     st.tuples(st.just("delete_pod"), st.sampled_from(POD_UIDS)),
     st.tuples(st.just("replace_nodes"), st.lists(nodes, max_size=4)),
     st.tuples(st.just("replace_pods"), st.lists(pods, max_size=4)),
+    st.tuples(st.just("put_link"), st.tuples(st.sampled_from(NODE_NAMES), links)),
+    st.tuples(st.just("delete_link"), st.sampled_from(NODE_NAMES)),
+    st.tuples(st.just("replace_links"), st.dictionaries(st.sampled_from(NODE_NAMES), links)),
 )
 
 
+def apply(table, event, value):
+    """One event, as the watches tell it."""
+    getattr(table, event)(*(value if event == "put_link" else (value,)))
+
+
 class Recount:
-    """What there is, kept in the plainest way: the last word on each node and each pod."""
+    """What there is, kept in the plainest way: the last word on each node, each pod and each link."""
 
     def __init__(self):
-        self.nodes, self.pods = {}, {}
+        self.nodes, self.pods, self.links = {}, {}, {}
 
     def apply(self, event, value):
         match event:
@@ -69,6 +83,18 @@ class Recount:
                 self.nodes = {node.name: node for node in value}
             case "replace_pods":
                 self.pods = {pod.uid: pod for pod in value}
+            case "put_link":
+                self.links[value[0]] = value[1]
+            case "delete_link":
+                self.links.pop(value, None)
+            case "replace_links":
+                self.links = value
+
+    def told(self, name):
+        """Of the node's object and its agent, the newer measurement (the object's of two of one time); and the link."""
+        node, link = self.nodes.get(name), self.links.get(name)
+        there = [one for one in (node and node.measured, node and link and link.measured) if one]
+        return max(there, key=lambda one: one.time_s, default=None), link if node else None
 
     def placed(self, name=None):
         on_a_node = [pod for pod in self.pods.values() if pod.node and not pod.terminal]
@@ -79,6 +105,7 @@ def assert_equal(table, recount):
     placed = recount.placed()
     assert set(table.rows) == set(recount.nodes) | {pod.node for pod in placed}
     assert len(set(table.rows.values())) == len(table.rows)
+    assert table.links == recount.links
     assert (table.node_count, table.pod_count) == (len(recount.nodes), len(placed))
     assert table.find(NODE_NAMES).tolist() == [table.rows.get(name, -1) for name in NODE_NAMES]
     for name, row in table.rows.items():
@@ -101,14 +128,17 @@ def assert_row_equal(table, row, name, recount):
     assert bool(table.known[row]) == (node is not None)
     if node is None:
         assert not table.ready[row]
-        assert table.measured_at_s[row] == -np.inf
+        assert table.measured_at_s[row] == table.limit_at_s[row] == -np.inf
     else:
         assert table.allocatable[:, row].tolist() == [node.cpu_m, node.memory_b, *node.network_bps]
         assert (bool(table.ready[row]), bool(table.usable[row])) == (node.ready, node.fault is None)
-        measured = node.measured or MeasuredTraffic((0.0, 0.0), -np.inf)
-        assert table.measured_at_s[row] == measured.time_s
-        if node.measured:
+        measured, link = recount.told(name)
+        assert table.measured_at_s[row] == (measured.time_s if measured else -np.inf)
+        assert table.limit_at_s[row] == (link.time_s if link else -np.inf)
+        if measured:
             assert table.measured_bps[:, row].tolist() == list(measured.rate_bps)
+        if link:
+            assert table.limit_bps[:, row].tolist() == list(link.limit_bps)
     assert table.faults.get(row) == (node.fault if node else None)
 
 
@@ -118,7 +148,7 @@ def test_after_any_events_the_table_is_equal_to_a_recount_from_scratch(sequence)
     """Adds, updates, moves, deletes, duplicates, pods before their node, nodes before their pods' end, resyncs."""
     table, recount = NodeTable(2), Recount()
     for event, value in sequence:
-        getattr(table, event)(value)
+        apply(table, event, value)
         recount.apply(event, value)
         assert_equal(table, recount)
 
@@ -129,7 +159,7 @@ def test_rows_are_never_more_than_the_names_there_could_be(sequence):
     """A move holds two rows at once at most; nothing is left behind by what is gone."""
     table = NodeTable(2)
     for event, value in sequence:
-        getattr(table, event)(value)
+        apply(table, event, value)
     assert len(table.names) <= len(NODE_NAMES)
     table.replace_nodes([])
     table.replace_pods([])
@@ -141,10 +171,10 @@ def test_rows_are_never_more_than_the_names_there_could_be(sequence):
 def test_an_event_that_comes_twice_changes_nothing_the_second_time(sequence, last):
     table = NodeTable(2)
     for event, value in [*sequence, last]:
-        getattr(table, event)(value)
+        apply(table, event, value)
     before = {column: getattr(table, column).copy() for column in ("allocatable", "requested", "nonzero_requested")}
     version = table.names_version
-    getattr(table, last[0])(last[1])
+    apply(table, *last)
     for column, values in before.items():
         assert np.array_equal(getattr(table, column)[..., table.known], values[..., table.known]), column
     assert table.names_version == version or last[0].startswith("replace")

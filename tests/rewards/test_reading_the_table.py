@@ -81,12 +81,12 @@ def test_columns_change_only_when_a_node_comes_or_goes() -> None:
 
 def test_a_column_whose_node_is_gone_is_used_again_and_knows_nothing_of_it() -> None:
     table = filled(*(reward(f"n{i}", mean=1.0) for i in range(5)))
-    width = len(table._rows["web"].mean)
+    width = len(table._rows["web"].cells)
     for i in range(500):
         table.put(reward(f"passing-{i}", mean=0.0))
         table.delete(f"passing-{i}", "web")
     table.put(reward("new", "db"))
-    assert len(table._rows["web"].mean) == width
+    assert len(table._rows["web"].cells) == width
     assert table.read("web", table.columns(["new"]), now_s=0).evidence[0] == 0
 
 

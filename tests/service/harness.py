@@ -23,9 +23,10 @@ from extender.logs import make_logger
 from extender.settings import Settings
 from extender.warnings import WarningSink
 from kubesteer.clients.kubernetes.port import ClusterSink, ClusterStatus
-from kubesteer.clients.rewards.memory import MemorySource, MemoryStore
+from kubesteer.clients.rewards.memory import MemoryNodeStates, MemorySource, MemoryStore
 from kubesteer.model.cluster import NodeSummary, PodSummary, summarise_node, summarise_pod
 from kubesteer.model.network import DEFAULT_NETWORK
+from kubesteer.model.node_state import NodeState, encode_state, state_key
 from kubesteer.model.reward import RewardRecord, encode_key, encode_value
 from tests.builders import Json, node, node_object, pod_object
 
@@ -75,6 +76,7 @@ class Service:
 
     parts: Parts
     cluster: GivenCluster
+    store: MemoryStore
     clock: Clock
     output: io.StringIO
 
@@ -101,6 +103,12 @@ class Service:
         async with client_of(self.parts.ops) as client:
             return await client.get(path)
 
+    async def explain(self, pod: Json, names: Iterable[str]) -> dict[str, Any]:
+        """What /explain tells of each node, by name."""
+        async with client_of(self.parts.ops) as client:
+            response = await client.post("/explain", content=json.dumps(args(pod, names)))
+        return {one["node"]: one for one in response.json()["nodes"]}
+
     def metric(self, name: str, **labels: str) -> float:
         value = self.parts.metrics.registry.get_sample_value(f"kubesteer_{name}", labels)
         return 0.0 if value is None else value
@@ -121,29 +129,39 @@ def service(
     *nodes: Json,
     pods: Iterable[Json] = (),
     rewards: Iterable[RewardRecord] = (),
+    node_states: Iterable[NodeState] = (),
     synced: bool = True,
     warning_sink: WarningSink | None = None,
+    reward_settings: Json | None = None,
     **groups: Any,
 ) -> Service:
-    """An extender that knows these nodes (by default node-1 and node-2), pods and rewards; groups are settings."""
+    """An extender that knows these nodes (by default node-1 and node-2), pods, rewards and states.
+
+    groups are settings; those of the group rewards come as reward_settings.
+    """
     cluster, clock, output = GivenCluster(synced=synced), Clock(), io.StringIO()
     with contextlib.redirect_stdout(output):
         log = make_logger(as_json=True, level="debug")
     store = MemoryStore()
     for record in rewards:
         store.put_entry(encode_key(store.prefix, record.node, record.pod_type), encode_value(record))
+    for state in node_states:
+        store.put_entry(state_key(store.prefix, state.node), encode_state(state))
     parts = build(
-        Settings(**groups),
+        Settings(rewards=reward_settings or {}, **groups),
         cluster,
         lambda sink: MemorySource(store, sink, clock=time.monotonic),
         log,
+        node_states_into=lambda sink: MemoryNodeStates(store, sink, clock=time.monotonic),
         warning_sink=warning_sink,
         unix_s=clock,
         clock=clock,
     )
     assert isinstance(parts.rewards, MemorySource)
+    assert isinstance(parts.node_states_source, MemoryNodeStates)
     parts.rewards.resync()
-    built = Service(parts, cluster, clock, output)
+    parts.node_states_source.resync()
+    built = Service(parts, cluster, store, clock, output)
     for api_object in nodes or (node("node-1"), node("node-2")):
         built.put_node(api_object)
     for api_object in pods:
