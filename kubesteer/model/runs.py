@@ -29,11 +29,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class ContainerRuns:
-    """One container of a pod. Runs are counted from 0: with `restarts` n, run n is the present or next one.
+    """One container of a pod, as its status has it. Runs are counted from 0, restarts when a new run is made.
 
     init: an init container that runs to its end; a sidecar (a restartable init container) is none.
     running_since_s: unix seconds, None while it does not run.
-    ended: the present run's end (it will not restart, or not yet). last: the end of the run before it.
+    ended: the end of run `restarts`. last: the end of the run before the present one; while the container waits to be
+        restarted there is no present one, and `last` is run `restarts` itself.
     waiting_reason, waiting_message: why it does not run yet, empty where it does.
     """
 

@@ -1,0 +1,62 @@
+"""Runs found before the store was read for the first time, one by one, so that what the store counts already is told.
+
+Bounded: what is full stays full. What the store may hold comes first after a start, so later runs are new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kubesteer.model.runs import Outcome, Stage
+from kubesteer.rewards.entry import Entry, Seen, is_news, stage_key
+from kubesteer.rewards.judging import Passed
+
+MOST_RUNS = 4096
+"""Many times the runs that the API tells of the pods of one node."""
+
+
+class Early:
+    """Runs in the order in which they were found. Iterating gives each once, as it was told last."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, int], Outcome | Passed] = {}
+        self._newest: dict[tuple[str, str], Seen] = {}
+
+    def __iter__(self) -> Iterator[Outcome | Passed]:
+        return iter(self._found.values())
+
+    def has_room(self, run: Outcome | Passed) -> bool:
+        """Whether it can be kept here."""
+        return len(self._found) < MOST_RUNS or _identity(run) in self._found
+
+    def learn(self, outcome: Outcome) -> bool:
+        """Keeps the outcome; False when it tells nothing new."""
+        newest = self._newest.get(_identity(outcome)[:2])
+        if newest is not None and not is_news(newest, outcome):
+            return False
+        self._keep(outcome, outcome.value)
+        return True
+
+    def skip(self, passed: Passed) -> bool:
+        """Keeps the run that is no outcome; False when it, or a later one, is known."""
+        newest = self._newest.get(_identity(passed)[:2])
+        if newest is not None and passed.run <= newest.run:
+            return False
+        self._keep(passed, None)
+        return True
+
+    def hand_over(self, outcome: Outcome, entry: Entry) -> None:
+        """Tells an entry up to which run the container is kept here."""
+        newest = self._newest.get(_identity(outcome)[:2])
+        if newest is not None and outcome.stage is Stage.RUN:
+            entry.skip(outcome.pod_uid, outcome.container, newest.run, newest.time_s)
+
+    def _keep(self, run: Outcome | Passed, value: float | None) -> None:
+        uid, key, number = _identity(run)
+        self._found[uid, key, number] = run
+        self._newest[uid, key] = Seen(number, value, run.time_s)
+
+
+def _identity(run: Outcome | Passed) -> tuple[str, str, int]:
+    stage = run.stage if isinstance(run, Outcome) else Stage.RUN
+    return run.pod_uid, stage_key(run.container, stage), run.run

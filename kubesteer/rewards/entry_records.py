@@ -1,0 +1,108 @@
+"""How an agent's entry is written down as a record, and read again.
+
+What somebody else wrote into a record is taken as far as it can be read; it never stops an agent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from kubesteer.model.reward import RewardRecord
+from kubesteer.rewards.entry import DURATION, MOST_SAMPLES, STARTUP, Entry, Limits, Seen
+from kubesteer.rewards.learners import Standing
+
+_KNOWN = ("learner", "count", "seen", "noted", "recent", "bad", STARTUP, DURATION, "folded")
+UNKNOWN_MEAN = 0.5
+"""Written for a type of which no run counted yet; its evidence is 0."""
+
+
+def to_record(entry: Entry, node: str, pod_type: str, learner: str) -> RewardRecord:
+    """A record that later changes of the entry do not touch."""
+    mean, evidence, time_s = entry.standing or Standing(UNKNOWN_MEAN, 0.0, 0.0)
+    seen = {
+        uid: {key: [one.run, one.value, one.time_s] for key, one in stages.items()}
+        for uid, stages in entry.seen.items()
+    }
+    extra: dict[str, Any] = {
+        **entry.unknown,
+        "learner": learner,
+        "count": entry.count,
+        "seen": seen,
+        "noted": {uid: dict(samples) for uid, samples in entry.noted.items()},
+        "recent": list(entry.recent),
+        "bad": list(entry.bad),
+        **{name: list(values) for name, values in entry.samples.items()},
+    }
+    if entry.folded:
+        extra["folded"] = entry.folded
+    return RewardRecord(node, pod_type, mean, evidence, time_s, extra)
+
+
+def to_entry(record: RewardRecord, learner: str, limits: Limits) -> Entry:
+    """The entry of a record. What another learner believed is left behind, since it means something else."""
+    extra = record.extra
+    is_own = extra.get("learner", learner) == learner and record.evidence > 0
+    return Entry(
+        standing=Standing(record.mean, record.evidence, record.time_s) if is_own else None,
+        count=_count(extra.get("count")) if is_own else 0,
+        seen={uid: stages for uid, held in _items(extra.get("seen")) if (stages := _stages(held))},
+        noted={uid: samples for uid, held in _items(extra.get("noted")) if (samples := _numbers_of(held))},
+        recent=_outcomes(extra.get("recent"), limits.recent),
+        bad=_outcomes(extra.get("bad"), limits.bad),
+        samples={name: _samples(extra.get(name)) for name in (STARTUP, DURATION)},
+        folded=_count(extra.get("folded")),
+        unknown={name: value for name, value in extra.items() if name not in _KNOWN},
+    )
+
+
+def samples_of(record: RewardRecord, name: str) -> list[float]:
+    """Start-ups or durations that a record holds, in seconds."""
+    return _samples(record.extra.get(name))
+
+
+def outcomes_of(record: RewardRecord) -> list[dict[str, Any]]:
+    """The newest outcomes that a record holds, and the newest bad ones; one may come twice."""
+    return [each for name in ("recent", "bad") for each in _outcomes(record.extra.get(name), MOST_SAMPLES)]
+
+
+def _stages(held: object) -> dict[str, Seen]:
+    return {key: seen for key, listed in _items(held) if (seen := _seen(listed)) is not None}
+
+
+def _seen(listed: object) -> Seen | None:
+    if not (isinstance(listed, list) and len(listed) == 3):
+        return None
+    run, value, time_s = listed
+    if type(run) is not int or run < 0 or not _is_number(time_s):
+        return None
+    if value is None:
+        return Seen(run, None, float(time_s))
+    return Seen(run, float(value), float(time_s)) if _is_number(value) and 0 <= value <= 1 else None
+
+
+def _items(held: object) -> list[tuple[str, Any]]:
+    return list(held.items()) if isinstance(held, Mapping) else []
+
+
+def _numbers_of(held: object) -> dict[str, float]:
+    return {name: float(value) for name, value in _items(held) if name in (STARTUP, DURATION) and _is_number(value)}
+
+
+def _outcomes(held: object, most: int) -> list[dict[str, Any]]:
+    listed = held if isinstance(held, list) else []
+    return [each for each in listed if isinstance(each, dict) and _is_number(each.get("value"))][-most:]
+
+
+def _samples(held: object) -> list[float]:
+    listed = held if isinstance(held, list) else []
+    return [float(value) for value in listed if _is_number(value) and value >= 0][-MOST_SAMPLES:]
+
+
+def _count(held: object) -> int:
+    return held if type(held) is int and held >= 0 else 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,205 @@
+"""How outcomes become a belief: the standing of one (pod type, node) pair, and the rules that move it.
+
+Arithmetic only. No rule reads a clock: a time ahead of `now_s` (some clock was set back) counts as now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from kubesteer.model.errors import InvalidSettings
+from kubesteer.model.reward import LATEST_TIME_S
+
+
+class Standing(NamedTuple):
+    """What is believed at `time_s`, unix seconds: mean 0 worst .. 1 best, evidence in runs' worth."""
+
+    mean: float
+    evidence: float
+    time_s: float
+
+
+class Counted(NamedTuple):
+    """An outcome that a standing holds already."""
+
+    value: float
+    time_s: float
+
+
+class Learner(Protocol):
+    """Moves standings. Whatever the clocks say, means stay within 0..1 and evidence is finite and 0 or more."""
+
+    @property
+    def name(self) -> str:
+        """As records name it."""
+
+    @property
+    def counts_missed(self) -> bool:
+        """Whether runs that nobody saw count as the next one that was seen to end badly."""
+
+    def learn(
+        self,
+        standing: Standing | None,
+        value: float,
+        time_s: float,
+        now_s: float,
+        *,
+        replaces: Counted | None = None,
+        runs: int = 1,
+    ) -> Standing | None:
+        """The standing with the outcome, in place of the one it replaces; None for a learner that learns nothing.
+
+        runs: how many runs went like this one.
+        """
+
+    def merge(self, one: Standing, other: Standing, now_s: float) -> Standing:
+        """The standing of both together."""
+
+    def evidence_at(self, standing: Standing, now_s: float) -> float:
+        """What is left of its evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class BetaLearner:
+    """Counts successes a and failures b, both halved every half-life: mean a / (a + b), evidence a + b.
+
+    An outcome r adds r to a and 1 - r to b, as much of it as has not decayed since its time.
+    """
+
+    half_life_s: float = 6 * 3600.0
+    name: str = "beta"
+    counts_missed: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.half_life_s >= 1:
+            raise InvalidSettings(f"half_life_s {self.half_life_s!r} is not 1 or more")
+
+    def learn(
+        self,
+        standing: Standing | None,
+        value: float,
+        time_s: float,
+        now_s: float,
+        *,
+        replaces: Counted | None = None,
+        runs: int = 1,
+    ) -> Standing:
+        """See Learner. What is replaced is taken out as far as it has not decayed, and never more than there is."""
+        now_s, time_s = in_range(now_s), min(in_range(time_s), in_range(now_s))
+        at_s = time_s if standing is None else max(time_s, min(standing.time_s, now_s))
+        good, bad = (0.0, 0.0) if standing is None else self._counts(standing, at_s)
+        if replaces is not None:
+            left = self._left(at_s - min(replaces.time_s, at_s))
+            good = max(0.0, good - replaces.value * left)
+            bad = max(0.0, bad - (1.0 - replaces.value) * left)
+        weight = runs * self._left(at_s - time_s)
+        good, bad = good + value * weight, bad + (1.0 - value) * weight
+        return _standing(good, bad, at_s, otherwise=value if standing is None else standing.mean)
+
+    def merge(self, one: Standing, other: Standing, now_s: float) -> Standing:
+        """Their counts added up, at the later of their times."""
+        at_s = min(max(one.time_s, other.time_s), in_range(now_s))
+        good, bad = self._counts(one, at_s)
+        more_good, more_bad = self._counts(other, at_s)
+        return _standing(good + more_good, bad + more_bad, at_s, otherwise=one.mean)
+
+    def evidence_at(self, standing: Standing, now_s: float) -> float:
+        """Halved every half-life."""
+        return standing.evidence * self._left(now_s - standing.time_s)
+
+    def _counts(self, standing: Standing, at_s: float) -> tuple[float, float]:
+        evidence = self.evidence_at(standing, at_s)
+        return standing.mean * evidence, (1.0 - standing.mean) * evidence
+
+    def _left(self, age_s: float) -> float:
+        return float(2.0 ** -(max(age_s, 0.0) / self.half_life_s))
+
+
+@dataclass(frozen=True, slots=True)
+class EwmaLearner:
+    """kubeRL's rule: mean = (1 - weight) mean + weight reward, from a first mean of 1.0. Nothing decays.
+
+    Evidence is the number of rewards, so that a reader sees how often the pair was tried.
+    """
+
+    weight: float = 0.1
+    first_mean: float = 1.0
+    name: str = "ewma"
+    counts_missed: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight <= 1:
+            raise InvalidSettings(f"weight {self.weight!r} is not above 0 and at most 1")
+        if not 0 <= self.first_mean <= 1:
+            raise InvalidSettings(f"first_mean {self.first_mean!r} is not from 0 to 1")
+
+    def learn(
+        self,
+        standing: Standing | None,
+        value: float,
+        time_s: float,
+        now_s: float,
+        *,
+        replaces: Counted | None = None,
+        runs: int = 1,
+    ) -> Standing:
+        """See Learner. An outcome that replaces another moves the mean as if that had been the newest."""
+        before = standing or Standing(self.first_mean, 0.0, 0.0)
+        at_s = max(min(in_range(time_s), in_range(now_s)), min(before.time_s, in_range(now_s)))
+        if replaces is not None:
+            return Standing(_within(before.mean + self.weight * (value - replaces.value)), before.evidence, at_s)
+        kept = (1.0 - self.weight) ** runs
+        return Standing(_within(kept * before.mean + (1.0 - kept) * value), before.evidence + runs, at_s)
+
+    def merge(self, one: Standing, other: Standing, now_s: float) -> Standing:
+        """Their mean by the number of rewards."""
+        at_s = min(max(one.time_s, other.time_s), in_range(now_s))
+        good = one.mean * one.evidence + other.mean * other.evidence
+        return _standing(good, one.evidence + other.evidence - good, at_s, otherwise=one.mean)
+
+    def evidence_at(self, standing: Standing, now_s: float) -> float:
+        """All of it."""
+        return standing.evidence
+
+
+@dataclass(frozen=True, slots=True)
+class NoLearner:
+    """Learns nothing."""
+
+    name: str = "none"
+    counts_missed: bool = False
+
+    def learn(
+        self,
+        standing: Standing | None,
+        value: float,
+        time_s: float,
+        now_s: float,
+        *,
+        replaces: Counted | None = None,
+        runs: int = 1,
+    ) -> None:
+        """Nothing."""
+
+    def merge(self, one: Standing, other: Standing, now_s: float) -> Standing:
+        """The one that there was."""
+        return one
+
+    def evidence_at(self, standing: Standing, now_s: float) -> float:
+        """All of it."""
+        return standing.evidence
+
+
+def _standing(good: float, bad: float, at_s: float, *, otherwise: float) -> Standing:
+    evidence = good + bad
+    return Standing(_within(good / evidence if evidence > 0 else otherwise), max(evidence, 0.0), at_s)
+
+
+def _within(mean: float) -> float:
+    return min(max(mean, 0.0), 1.0)
+
+
+def in_range(time_s: float) -> float:
+    """A time that a record can hold, whatever a clock was set to."""
+    return min(max(time_s, 0.0), float(LATEST_TIME_S))
