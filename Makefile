@@ -64,11 +64,18 @@ bench: cluster-binaries ## Measure speed side by side; writes docs/benchmarks.md
 bench-short: cluster-binaries ## The same, short, writing nothing
 	@$(RUN) -m tests.bench --short
 
+bench-rewards: $(INSTALLED) ## How good the learning is, simulated on the real engine; writes docs/rewards.md
+	@$(RUN) -m tests.bench.rewards
+
+demo-rewards: cluster-binaries ## Watch pods leave a bad node and come back once it is repaired (2 minutes)
+	@$(RUN) -m tests.demo.rewards
+
 fuzz: $(INSTALLED) ## 1,000,000 random, mutated and adversarial requests (FUZZ=n for another number)
 	@$(RUN) -m tests.fuzz --requests $(or $(FUZZ),1000000)
 
-docs: $(INSTALLED) ## Write what is generated: docs/settings.md
+docs: $(INSTALLED) ## Write what is generated: docs/settings.md, docs/agent-settings.md
 	@$(RUN) -m extender settings > docs/settings.md
+	@$(RUN) -m monitor_agent settings > docs/agent-settings.md
 
 lock: $(INSTALLED) ## Resolve the newest versions and write the hashed requirements files
 	@$(UV) lock -q --upgrade
@@ -82,4 +89,4 @@ clean: ## Remove what was installed and built here
 	rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install run try test lint types arrows check cluster-binaries e2e cluster cluster-down bench bench-short fuzz docs lock hooks clean
+.PHONY: help install run try test lint types arrows check cluster-binaries e2e cluster cluster-down bench bench-short bench-rewards demo-rewards fuzz docs lock hooks clean

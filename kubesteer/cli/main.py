@@ -1,24 +1,23 @@
-"""The `kubesteer` command. Thin: every command calls one capability."""
+"""The `kubesteer` command. Thin: every command calls one capability, and is imported when it is called."""
 
 from __future__ import annotations
 
 import cyclopts
 
-from kubesteer.cli.trial import try_pods
-
 app = cyclopts.App(
     name="kubesteer",
-    help="""Steer pods to the nodes where they will do well.
+    help="Steer pods to the nodes where they will do well.",
+    help_epilogue="""Examples:
 
-Examples:
-
-    kubesteer try
-
-    kubesteer try --ops http://127.0.0.1:8889 --json
+  kubesteer try                             where a few pods would go, and why
+  kubesteer try --ops http://127.0.0.1:8889 --as-json
+  kubesteer rewards                         what was learned of pods and nodes
+  kubesteer rewards explain web node-3
 """,
     help_format="plaintext",
 )
-app.command(try_pods, name="try")
+app.command("kubesteer.cli.trial:try_pods", name="try", help="Ask a running extender where pods would go, and why.")
+app.command("kubesteer.cli.rewards:app", name="rewards", help="What was learned: show, explain, set, reset, export.")
 
 
 def main() -> None:

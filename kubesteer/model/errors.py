@@ -6,6 +6,7 @@ KubesteerError
 │   ├── InvalidRecord       ... as a stored reward
 │   └── InvalidSettings     ... as a setting, at the start
 ├── ColumnClaimed           another agent writes this node's column
+├── ColumnEdited            somebody changed records of the column by hand
 └── Unavailable             a dependency did not answer; the caller goes on with what it has
     ├── StoreUnavailable    etcd
     ├── ClusterUnavailable  the API server or the cluster file
@@ -41,6 +42,10 @@ class ColumnClaimed(KubesteerError):
     def __init__(self, node: str, holder: str) -> None:
         super().__init__(f"the column of node {node!r} is claimed by {holder!r}; stop that agent, or run one a node")
         self.holder = holder
+
+
+class ColumnEdited(KubesteerError):
+    """Somebody changed records of this node's column by hand; what is believed in memory is behind them."""
 
 
 class Unavailable(KubesteerError):

@@ -23,6 +23,8 @@ from kubesteer.rewards.entry_records import to_entry, to_record
 from kubesteer.rewards.judging import Judgement, Passed
 from kubesteer.rewards.learners import Learner, Standing
 
+EDITED = "edited"
+"""Field of a record that somebody set or reset by hand: when."""
 _MOST_MOVED = 32
 """Stored types that may be folded and not yet written so; they are written in one transaction."""
 _MOST_PODS = 5000
@@ -103,6 +105,22 @@ class Column:
             self._take_over(pod_type, entry, now_s)
         self._type_of_pod = type_of_late | self._type_of_pod
         self._fold(now_s, but=OTHER_TYPES)
+
+    def adopt(self, records: Iterable[RewardRecord], now_s: float) -> list[str]:
+        """Believes what somebody wrote into these records by hand; the types of which that is new.
+
+        Which runs were counted is kept by an edit. What was not written before it is not among them: it is judged
+        again, and counts on top.
+        """
+        edited = [record for record in records if self._is_edited(record)]
+        for record in edited:
+            entry = to_entry(record, self._learner.name, self._limits)
+            self._entries[record.pod_type] = entry
+            self._type_of_pod.update(dict.fromkeys(entry.pods(), record.pod_type))
+            self._stored.add(record.pod_type)
+            self._mark(record.pod_type)
+        self._fold(now_s, but=OTHER_TYPES)
+        return [record.pod_type for record in edited]
 
     def take(self, pod: PodRuns, judgement: Judgement, now_s: float) -> tuple[Outcome, ...]:
         """Learns a pod's judgement; the outcomes that were not counted before."""
@@ -206,6 +224,10 @@ class Column:
             entry.forget_pods_but(live)
         for uid in [uid for uid in self._type_of_pod if uid not in live]:
             del self._type_of_pod[uid]
+
+    def _is_edited(self, record: RewardRecord) -> bool:
+        known = self._entries.get(record.pod_type, Entry()).unknown.get(EDITED)
+        return record.extra.get(EDITED) not in (None, known)
 
     def _learn_all(self, runs: Iterable[Outcome | Passed], now_s: float) -> list[Outcome]:
         learned = []

@@ -1,4 +1,5 @@
-"""An API server for nodes and pods: pages, watches with history, bookmarks, and every way in which one can fail.
+"""An API server for nodes, pods and events: pages, watches with history, bookmarks, patches, and every way in which one
+can fail.
 
 Versions, continue tokens, selectors and 410 behave as the real one's (1.37); storage is a dictionary.
 """
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 RESOURCES = {"nodes": "Node", "pods": "Pod"}
-ENDED = ("Succeeded", "Failed")
-LIVE = "status.phase!=Succeeded,status.phase!=Failed"
 
 
 @dataclass
@@ -41,7 +40,7 @@ class Watch:
 
     resource: str
     since: int
-    live_only: bool
+    selector: str
     outbox: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
     frozen: bool = False
 
@@ -59,12 +58,20 @@ class FakeApi:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.headers: list[dict[str, str]] = []
         self.posted: list[tuple[str, dict[str, Any]]] = []
-        self.refusals: dict[str, deque[Refusal]] = {"list": deque(), "page": deque(), "watch": deque()}
+        self.patched: list[tuple[str, str, dict[str, Any]]] = []
+        self.events: list[dict[str, Any]] = []
+        self.refusals: dict[str, deque[Refusal]] = {
+            "list": deque(),
+            "page": deque(),
+            "watch": deque(),
+            "patch": deque(),
+            "events": deque(),
+        }
         self.accepted_token: str | None = None
         self.error_events_for_gone = True
         self.raw_items: dict[str, list[str]] = {"nodes": [], "pods": []}
         self.watches: list[Watch] = []
-        self._history: list[tuple[int, str, str, dict[str, Any]]] = []
+        self._history: list[tuple[int, str, dict[str, Any] | None, dict[str, Any] | None]] = []
         self._oldest = 100
         self._snapshots: dict[str, tuple[int, list[str], int]] = {}
         self._runner: web.AppRunner | None = None
@@ -84,6 +91,10 @@ class FakeApi:
         app = web.Application()
         app.router.add_get("/api/v1/{resource}", self._get)
         app.router.add_post("/api/v1/namespaces/{namespace}/events", self._post)
+        app.router.add_get("/api/v1/namespaces/{namespace}/events", self._get_events)
+        app.router.add_get("/api/v1/nodes/{name}", self._get_node)
+        app.router.add_patch("/api/v1/nodes/{name}", self._patch_node)
+        app.router.add_patch("/api/v1/nodes/{name}/{subresource}", self._patch_node)
         self._runner = web.AppRunner(app, shutdown_timeout=0.05)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True, ssl_context=tls)
@@ -104,21 +115,19 @@ class FakeApi:
     # What happens in the cluster
 
     def put(self, obj: dict[str, Any]) -> None:
-        """Create or change; a pod that ends leaves the watches that select live pods."""
+        """Create or change; an object that is no longer selected by a watch is deleted for that watch."""
         resource, key = self._place(obj)
         self.version += 1
         before = self.objects[resource].get(key)
         stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.version)}}
         self.objects[resource][key] = stored
-        self._tell("ADDED" if before is None else "MODIFIED", resource, stored)
+        self._tell(resource, before, stored)
 
     def delete(self, obj: dict[str, Any]) -> None:
         resource, key = self._place(obj)
         self.version += 1
         gone = self.objects[resource].pop(key)
-        self._tell(
-            "DELETED", resource, {**gone, "metadata": {**gone["metadata"], "resourceVersion": str(self.version)}}
-        )
+        self._tell(resource, gone, None)
 
     def compact(self) -> None:
         """Forget the history: older versions are 410 from now on, and so are the continue tokens."""
@@ -163,11 +172,11 @@ class FakeApi:
         """Parameters of the lists, further pages or watches that were asked for."""
         return [params for name, params in self.requests if name == resource and _kind(params) == kind]
 
-    def _tell(self, event: str, resource: str, obj: dict[str, Any]) -> None:
-        self._history.append((self.version, event, resource, obj))
+    def _tell(self, resource: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+        self._history.append((self.version, resource, before, after))
         for watch in self.of(resource):
             if self.version > watch.since:
-                watch.send(_line(_seen_by(watch.live_only, event, obj), obj))
+                _send_change(watch, self.version, before, after)
 
     def _place(self, obj: dict[str, Any]) -> tuple[str, str]:
         meta = obj["metadata"]
@@ -195,8 +204,7 @@ class FakeApi:
                 return _status(410, "The provided continue parameter is too old")
             version, items, start = self._snapshots[token]
         else:
-            live_only = params.get("fieldSelector") == LIVE
-            chosen = [o for o in self.objects[resource].values() if not (live_only and _ended(o))]
+            chosen = [o for o in self.objects[resource].values() if _selected(params.get("fieldSelector", ""), o)]
             version, items, start = self.version, [*map(json.dumps, chosen), *self.raw_items[resource]], 0
         end = start + int(params["limit"])
         meta = {"resourceVersion": str(version)}
@@ -214,13 +222,13 @@ class FakeApi:
             return _status(410, "too old resource version")
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        watch = Watch(resource, since, live_only=params.get("fieldSelector") == LIVE)
+        watch = Watch(resource, since, params.get("fieldSelector", ""))
         if gone:
             watch.send(_line("ERROR", {"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired"}))
             watch.outbox.put_nowait(None)
-        for version, event, name, obj in self._history:
+        for version, name, before, after in self._history:
             if version > since and name == resource:
-                watch.send(_line(_seen_by(watch.live_only, event, obj), obj))
+                _send_change(watch, version, before, after)
         self.watches.append(watch)
         try:
             while (line := await watch.outbox.get()) is not None:
@@ -240,17 +248,73 @@ class FakeApi:
         self.posted.append((request.match_info["namespace"], await request.json()))
         return web.json_response({}, status=201)
 
+    async def _get_events(self, request: web.Request) -> web.Response:
+        self.requests.append(("events", dict(request.query)))
+        if self.refusals["events"]:
+            refusal = self.refusals["events"].popleft()
+            return _status(refusal.status, refusal.message)
+        namespace, selector = request.match_info["namespace"], request.query.get("fieldSelector", "")
+        chosen = [e for e in self.events if e["metadata"]["namespace"] == namespace and _selected(selector, e)]
+        return web.json_response({"kind": "EventList", "metadata": {}, "items": chosen})
+
+    async def _get_node(self, request: web.Request) -> web.Response:
+        node = self.objects["nodes"].get(f"/{request.match_info['name']}")
+        return web.json_response(node) if node else _status(404, "node not found")
+
+    async def _patch_node(self, request: web.Request) -> web.Response:
+        """Lists are replaced, but conditions, which a strategic merge joins by their type."""
+        name, change = request.match_info["name"], await request.json()
+        if self.refusals["patch"]:
+            refusal = self.refusals["patch"].popleft()
+            return _status(refusal.status, refusal.message)
+        node = self.objects["nodes"].get(f"/{name}")
+        if node is None:
+            return _status(404, f'nodes "{name}" not found')
+        wanted = change.get("metadata", {}).pop("resourceVersion", None)
+        if wanted not in (None, node["metadata"]["resourceVersion"]):
+            return _status(409, "the object has been modified")
+        self.patched.append((name, request.match_info.get("subresource", ""), change))
+        if request.headers["Content-Type"] == "application/strategic-merge-patch+json":
+            types = [condition["type"] for condition in change["status"]["conditions"]]
+            kept = [one for one in node.get("status", {}).get("conditions", []) if one["type"] not in types]
+            change = {"status": {"conditions": [*kept, *change["status"]["conditions"]]}}
+        self.put(_merged(node, change))
+        return web.json_response(self.objects["nodes"][f"/{name}"])
+
 
 def _kind(params: dict[str, str]) -> str:
     return "watch" if "watch" in params else "page" if "continue" in params else "list"
 
 
-def _ended(obj: dict[str, Any]) -> bool:
-    return obj.get("status", {}).get("phase") in ENDED
+def _selected(selector: str, obj: dict[str, Any]) -> bool:
+    """Field selectors: a.b=c and a.b!=c, joined by commas."""
+    for term in filter(None, selector.split(",")):
+        path, is_not, wanted = term.partition("!=") if "!=" in term else term.partition("=")
+        value: Any = obj
+        for part in path.split("."):
+            value = value.get(part, "") if isinstance(value, dict) else ""
+        if (value == wanted) == (is_not == "!="):
+            return False
+    return True
 
 
-def _seen_by(live_only: bool, event: str, obj: dict[str, Any]) -> str:
-    return "DELETED" if live_only and _ended(obj) else event
+def _send_change(watch: Watch, version: int, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+    """As the real server: what comes to be selected is added, what ceases to be is deleted."""
+    was = before is not None and _selected(watch.selector, before)
+    now = after is not None and _selected(watch.selector, after)
+    event = {(False, True): "ADDED", (True, True): "MODIFIED", (True, False): "DELETED"}.get((was, now))
+    obj = after or before
+    if event is not None and obj is not None:
+        watch.send(_line(event, {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}))
+
+
+def _merged(into: Any, change: Any) -> Any:
+    """A JSON merge patch."""
+    if not isinstance(change, dict):
+        return change
+    base = into if isinstance(into, dict) else {}
+    merged = {**base, **{key: _merged(base.get(key), value) for key, value in change.items()}}
+    return {key: value for key, value in merged.items() if value is not None}
 
 
 def _line(event: str, obj: dict[str, Any]) -> bytes:

@@ -1,13 +1,15 @@
-"""Events on pods."""
+"""Events on pods and nodes."""
 
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
 from kubesteer.clients.kubernetes.api import ApiRefused
-from kubesteer.clients.kubernetes.events import PodReference, create_event
+from kubesteer.clients.kubernetes.events import NodeReference, PodReference, create_event, pod_events
+from kubesteer.model.runs import EventSeen
 from tests.cluster_state.conftest import connected
 from tests.cluster_state.fake_api import FakeApi, Refusal
 
@@ -44,3 +46,49 @@ async def test_an_event_that_is_refused_says_so(api: FakeApi) -> None:
     async with connected(api) as server:
         with pytest.raises(ApiRefused, match="403: cannot create events"):
             await create_event(server, POD, reason="R", message="m", now=NOON)
+
+
+async def test_an_event_about_a_node_lies_in_the_default_namespace(api: FakeApi) -> None:
+    async with connected(api) as server:
+        node = NodeReference("n1", "uid-n1")
+        await create_event(server, node, reason="NetworkLinkLost", message="eth0 is down", now=NOON)
+    [(namespace, event)] = api.posted
+    assert namespace == event["metadata"]["namespace"] == "default"
+    assert event["involvedObject"] == {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "uid-n1"}
+
+
+def seen(uid: str, reason: str, **times: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "shop", "name": f"{reason}-{uid}"},
+        "involvedObject": {"uid": uid},
+        "type": "Warning",
+        "reason": reason,
+        "message": "m",
+        **times,
+    }
+
+
+async def test_the_events_of_one_pod_are_read_with_their_newest_time(api: FakeApi) -> None:
+    """Three generations of the Event API keep the newest time in three places; one without a time is left out."""
+    api.events += [
+        seen("u1", "Old", lastTimestamp="2026-11-22T12:00:00Z", eventTime=None),
+        seen("u1", "New", lastTimestamp=None, eventTime="2026-11-22T12:00:01.000000Z"),
+        seen(
+            "u1",
+            "Again",
+            eventTime="2026-11-22T12:00:01.000000Z",
+            series={"count": 3, "lastObservedTime": "2026-11-22T12:00:02.000000Z"},
+        ),
+        seen("u1", "Never"),
+        seen("u2", "Other", lastTimestamp="2026-11-22T12:00:00Z"),
+    ]
+    async with connected(api) as server:
+        events = await pod_events(server, "shop", "u1")
+    noon_s = NOON.timestamp()
+    assert events == [
+        EventSeen("Old", "m", noon_s),
+        EventSeen("New", "m", noon_s + 1),
+        EventSeen("Again", "m", noon_s + 2),
+    ]
+    [(_, asked)] = api.requests
+    assert asked["fieldSelector"] == "involvedObject.uid=u1"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +19,10 @@ from kubesteer.clients.kubernetes.objects import Status
 from kubesteer.model.errors import ClusterUnavailable, InvalidSettings
 
 GONE = 410
+CONFLICT = 409
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+"""Merges lists that have a key, such as conditions by their type; a merge patch replaces them."""
 UNAUTHORIZED = 401
 _FIRST_ERROR = 400
 _HEADERS = {
@@ -39,6 +44,18 @@ class ApiRefused(ClusterUnavailable):
         super().__init__(message)
         self.status = status
         self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    params: Mapping[str, str] | None = None
+    body: bytes | None = None
+    content_type: str = "application/json"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
 
 
 class ApiServer:
@@ -70,67 +87,62 @@ class ApiServer:
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
         """The body of a GET."""
-        return await self._call("GET", path, params, None)
+        return await self._call(_Request("GET", path, params))
 
     async def post(self, path: str, body: bytes) -> bytes:
         """The answer's body. A POST that was not answered may have been done all the same."""
-        return await self._call("POST", path, None, body)
+        return await self._call(_Request("POST", path, body=body))
+
+    async def patch(self, path: str, body: bytes, *, content_type: str) -> bytes:
+        """The answer's body: the object as it is now. content_type: MERGE_PATCH or STRATEGIC_MERGE_PATCH."""
+        return await self._call(_Request("PATCH", path, body=body, content_type=content_type))
 
     async def stream(self, path: str, params: Mapping[str, str], *, silence_s: float) -> AsyncGenerator[bytes, None]:
         """Chunks as they arrive, the first of them empty: the server has accepted. Close it with aclosing.
 
         Raises ClusterUnavailable after silence_s without a byte: a dead link sends no end.
         """
+        request = _Request("GET", path, params)
         try:
-            response = await self._send("GET", path, params, None, silence_s)
+            response = await self._send(request, silence_s)
             async with response:
                 yield b""
                 async for chunk in response.content.iter_any():
                     yield chunk
         except _Fault as exc:
-            raise self._no_answer("GET", path, exc) from exc
+            raise self._no_answer(request, exc) from exc
 
-    async def _call(self, method: str, path: str, params: Mapping[str, str] | None, body: bytes | None) -> bytes:
+    async def _call(self, request: _Request) -> bytes:
         try:
-            async with await self._send(method, path, params, body, self._timeout_s) as response:
+            async with await self._send(request, self._timeout_s) as response:
                 return await response.read()
         except _Fault as exc:
-            raise self._no_answer(method, path, exc) from exc
+            raise self._no_answer(request, exc) from exc
 
-    async def _send(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: bytes | None, silence_s: float
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, request: _Request, silence_s: float) -> aiohttp.ClientResponse:
         """An answer that is no error, its body still to be read."""
         access = self._open[0]
         try:
-            response = await self._ask(access, method, path, params, body, silence_s)
+            response = await self._ask(access, request, silence_s)
             if response.status == UNAUTHORIZED:
                 response.release()
-                response = await self._ask(await self._renewed(access), method, path, params, body, silence_s)
+                response = await self._ask(await self._renewed(access), request, silence_s)
         except InvalidSettings as exc:
-            raise ClusterUnavailable(f"{method} {path}: {exc}") from exc
+            raise ClusterUnavailable(f"{request}: {exc}") from exc
         if response.status >= _FIRST_ERROR:
             async with response:
-                raise _refusal(method, path, response, await response.read())
+                raise _refusal(request, response, await response.read())
         return response
 
-    async def _ask(
-        self,
-        access: Access,
-        method: str,
-        path: str,
-        params: Mapping[str, str] | None,
-        body: bytes | None,
-        silence_s: float,
-    ) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+    async def _ask(self, access: Access, request: _Request, silence_s: float) -> aiohttp.ClientResponse:
+        headers = {"Content-Type": request.content_type} if request.body is not None else {}
         if authorization := await access.authorization():
             headers["Authorization"] = authorization
         return await self._open[1].request(
-            method,
-            access.url + path,
-            params=params,
-            data=body,
+            request.method,
+            access.url + request.path,
+            params=request.params,
+            data=request.body,
             headers=headers,
             ssl=access.tls or True,
             server_hostname=access.server_name,
@@ -152,20 +164,20 @@ class ApiServer:
             raise RuntimeError("API server: the session is closed; use it in an `async with`")
         return self._access, self._session
 
-    def _no_answer(self, method: str, path: str, exc: BaseException) -> ClusterUnavailable:
+    def _no_answer(self, request: _Request, exc: BaseException) -> ClusterUnavailable:
         cause = exc.__cause__ if isinstance(exc, aiohttp.ClientConnectorError) else None
         why = str(cause or exc) or type(exc).__name__
-        return ClusterUnavailable(f"{method} {path}: {self._open[0].url} did not answer: {why}")
+        return ClusterUnavailable(f"{request}: {self._open[0].url} did not answer: {why}")
 
 
-def _refusal(method: str, path: str, response: aiohttp.ClientResponse, body: bytes) -> ApiRefused:
+def _refusal(request: _Request, response: aiohttp.ClientResponse, body: bytes) -> ApiRefused:
     try:
         message = msgspec.json.decode(body, type=Status).message
     except msgspec.MsgspecError:
         message = None
     wait = response.headers.get("Retry-After", "")
     return ApiRefused(
-        f"{method} {path}: the API server answered {response.status}: {message or response.reason}",
+        f"{request}: the API server answered {response.status}: {message or response.reason}",
         status=response.status,
         retry_after_s=float(wait) if wait.isdecimal() else 0.0,
     )

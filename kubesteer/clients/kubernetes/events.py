@@ -1,18 +1,25 @@
-"""Events on pods, as `kubectl describe pod` shows them. What is worth one, and how often, its caller decides."""
+"""Events on pods and nodes, as `kubectl describe` shows them: written, and read for one pod.
+
+What is worth one, and how often, its caller decides.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import quote
 
 import msgspec
 
 from kubesteer.clients.kubernetes.api import ApiServer
+from kubesteer.clients.kubernetes.objects import Part
+from kubesteer.model.errors import ClusterUnavailable
+from kubesteer.model.runs import EventSeen
 
 _LONGEST_MESSAGE_B = 1024
 """The API server refuses more."""
+_MOST_EVENTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +29,39 @@ class PodReference:
     namespace: str
     name: str
     uid: str
+    kind: ClassVar[str] = "Pod"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReference:
+    """The node that an event is about. The API server wants events of what has no namespace in `default`."""
+
+    name: str
+    uid: str
+    namespace: ClassVar[str] = "default"
+    kind: ClassVar[str] = "Node"
+
+
+class _Series(Part):
+    last_observed_time: datetime | None = None
+
+
+class _Event(Part):
+    type: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    last_timestamp: datetime | None = None
+    event_time: datetime | None = None
+    series: _Series | None = None
+
+
+class _Events(Part):
+    items: list[_Event] | None = None
 
 
 async def create_event(
     api: ApiServer,
-    pod: PodReference,
+    about: PodReference | NodeReference,
     *,
     reason: str,
     message: str,
@@ -34,22 +69,17 @@ async def create_event(
     kind: Literal["Warning", "Normal"] = "Warning",
     component: str = "kubesteer",
 ) -> None:
-    """Put an event on a pod; a message that is too long is cut. `now` needs a time zone.
+    """Put an event on a pod or a node; a message that is too long is cut. `now` needs a time zone.
 
     Raises ClusterUnavailable when the API server does not take it (403: the service account needs `create` on events).
     """
+    where = {"namespace": about.namespace} if isinstance(about, PodReference) else {}
     time = now.isoformat(timespec="seconds")
     body = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"namespace": pod.namespace, "generateName": f"{pod.name}."},
-        "involvedObject": {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "namespace": pod.namespace,
-            "name": pod.name,
-            "uid": pod.uid,
-        },
+        "metadata": {"namespace": about.namespace, "generateName": f"{about.name}."},
+        "involvedObject": {"apiVersion": "v1", "kind": about.kind, "name": about.name, "uid": about.uid, **where},
         "type": kind,
         "reason": reason,
         "message": message.encode()[:_LONGEST_MESSAGE_B].decode(errors="ignore"),
@@ -59,4 +89,31 @@ async def create_event(
         "lastTimestamp": time,
         "count": 1,
     }
-    await api.post(f"/api/v1/namespaces/{quote(pod.namespace, safe='')}/events", msgspec.json.encode(body))
+    await api.post(_path(about.namespace), msgspec.json.encode(body))
+
+
+async def pod_events(api: ApiServer, namespace: str, uid: str) -> list[EventSeen]:
+    """The events about one pod that the API server still keeps (an hour, by default).
+
+    Raises ClusterUnavailable when it does not tell. Events have no index by node, and are not in the server's watch
+    cache: ask for few pods, and seldom.
+    """
+    selector = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(_MOST_EVENTS)}
+    try:
+        events = msgspec.json.decode(await api.get(_path(namespace), selector), type=_Events).items or ()
+    except msgspec.MsgspecError as exc:
+        raise ClusterUnavailable(f"{_path(namespace)}: the answer is no list of events: {exc}") from exc
+    return [
+        EventSeen(event.reason or "", event.message or "", time.timestamp(), event.type or "")
+        for event in events
+        if (time := _newest(event)) is not None
+    ]
+
+
+def _newest(event: _Event) -> datetime | None:
+    times = (event.last_timestamp, event.event_time, event.series.last_observed_time if event.series else None)
+    return max((time for time in times if time is not None), default=None)
+
+
+def _path(namespace: str) -> str:
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}/events"

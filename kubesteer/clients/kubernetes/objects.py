@@ -1,6 +1,6 @@
 """API objects as they are decoded: only the fields that placement reads, so that decoding stays cheap.
 
-No rule lives here; kubesteer.model reads these through its Protocols.
+No rule lives here; kubesteer.model reads these through its Protocols. How a pod ran is in pod_runs.py.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 
-class _Part(msgspec.Struct, rename="camel", gc=False):
+class Part(msgspec.Struct, rename="camel", gc=False):
     """A part of an API object; unknown fields are passed over."""
 
 
 Amounts = dict[str, str | int | float]
 
 
-class Resources(_Part):
+class Resources(Part):
     """Requests and limits."""
 
     requests: Amounts | None = None
     limits: Amounts | None = None
 
 
-class Container(_Part):
+class Container(Part):
     """A container or init container."""
 
     name: str = ""
@@ -32,7 +32,7 @@ class Container(_Part):
     restart_policy: str | None = None
 
 
-class ContainerStatus(_Part):
+class ContainerStatus(Part):
     """The resources that a container runs with."""
 
     name: str = ""
@@ -40,7 +40,7 @@ class ContainerStatus(_Part):
     resources: Resources | None = None
 
 
-class Condition(_Part):
+class Condition(Part):
     """A condition of a pod or node."""
 
     type: str = ""
@@ -48,7 +48,7 @@ class Condition(_Part):
     reason: str | None = None
 
 
-class Toleration(_Part):
+class Toleration(Part):
     """A toleration of a pod."""
 
     key: str | None = None
@@ -56,7 +56,7 @@ class Toleration(_Part):
     effect: str | None = None
 
 
-class OwnerReference(_Part):
+class OwnerReference(Part):
     """Who made an object."""
 
     name: str = ""
@@ -64,7 +64,7 @@ class OwnerReference(_Part):
     controller: bool | None = None
 
 
-class Metadata(_Part):
+class Metadata(Part):
     """Names, labels, annotations, owners."""
 
     name: str = ""
@@ -76,7 +76,13 @@ class Metadata(_Part):
     owner_references: list[OwnerReference] | None = None
 
 
-class PodSpec(_Part):
+class Object(Part):
+    """Anything that the API lists and watches."""
+
+    metadata: Metadata
+
+
+class PodSpec(Part):
     """What a pod asks for."""
 
     containers: list[Container] | None = None
@@ -87,7 +93,7 @@ class PodSpec(_Part):
     tolerations: list[Toleration] | None = None
 
 
-class PodStatus(_Part):
+class PodStatus(Part):
     """How a pod does."""
 
     phase: str | None = None
@@ -98,57 +104,52 @@ class PodStatus(_Part):
     resources: Resources | None = None
 
 
-class Pod(_Part):
+class Pod(Object):
     """A pod."""
 
-    metadata: Metadata
     spec: PodSpec
     status: PodStatus | None = None
 
 
-class NodeStatus(_Part):
+class NodeStatus(Part):
     """What a node has."""
 
     allocatable: Amounts | None = None
+    capacity: Amounts | None = None
     conditions: list[Condition] | None = None
 
 
-class Node(_Part):
+class Node(Object):
     """A node."""
 
-    metadata: Metadata
     status: NodeStatus | None = None
 
 
-class ListMeta(_Part):
+class ListMeta(Part):
     """Where a list ends and where its next page begins."""
 
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
 
 
-class PodList(_Part):
-    """One page of pods."""
+ObjectT = TypeVar("ObjectT", bound=Object)
+
+
+class Page(Part, Generic[ObjectT]):
+    """One page of a list."""
 
     metadata: ListMeta = msgspec.field(default_factory=ListMeta)
-    items: list[Pod] | None = None
+    items: list[ObjectT] | None = None
 
 
-class NodeList(_Part):
-    """One page of nodes."""
-
-    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
-    items: list[Node] | None = None
-
-
-class WatchEvent(_Part):
+class WatchEvent(Part):
     """One line of a watch; the object is decoded by its type."""
 
     type: str
     object: msgspec.Raw
 
 
-class Status(_Part):
+class Status(Part):
     """The API's answer when something is wrong."""
 
     code: int = 0
@@ -157,47 +158,44 @@ class Status(_Part):
     details: Any = None
 
 
-class Named(_Part):
+class Named(Part):
     """Any object, for its name and version alone."""
 
     metadata: Metadata = msgspec.field(default_factory=Metadata)
 
 
-class RawList(_Part):
+class RawList(Part):
     """One page whose objects are decoded one by one."""
 
     metadata: ListMeta = msgspec.field(default_factory=ListMeta)
     items: list[msgspec.Raw] | None = None
 
 
-ObjectT = TypeVar("ObjectT", Pod, Node)
-
-
-class Added(_Part, Generic[ObjectT], tag_field="type", tag="ADDED"):
+class Added(Part, Generic[ObjectT], tag_field="type", tag="ADDED"):
     """A watch saw a new object."""
 
     object: ObjectT
 
 
-class Modified(_Part, Generic[ObjectT], tag_field="type", tag="MODIFIED"):
+class Modified(Part, Generic[ObjectT], tag_field="type", tag="MODIFIED"):
     """A watch saw a change."""
 
     object: ObjectT
 
 
-class Deleted(_Part, tag_field="type", tag="DELETED"):
+class Deleted(Part, tag_field="type", tag="DELETED"):
     """A watch saw the end of an object, or that it no longer matches the selector."""
 
     object: Named
 
 
-class Bookmark(_Part, tag_field="type", tag="BOOKMARK"):
+class Bookmark(Part, tag_field="type", tag="BOOKMARK"):
     """Everything up to this version has been sent."""
 
     object: Named
 
 
-class Failure(_Part, tag_field="type", tag="ERROR"):
+class Failure(Part, tag_field="type", tag="ERROR"):
     """The watch cannot go on."""
 
     object: Status

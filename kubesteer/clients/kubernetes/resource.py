@@ -22,16 +22,17 @@ from kubesteer.clients.kubernetes.objects import (
     Modified,
     Named,
     Node,
-    NodeList,
     ObjectT,
+    Page,
     Pod,
-    PodList,
     RawList,
 )
 from kubesteer.clients.kubernetes.port import ClusterSink
 from kubesteer.model.cluster import summarise_node, summarise_pod
 from kubesteer.model.network import NetworkResource
 
+NODES = "/api/v1/nodes"
+PODS = "/api/v1/pods"
 _LIVE = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
 """The selector of kube-scheduler itself: both then count the same pods, and finished ones are not even sent. One that
 finishes arrives as DELETED."""
@@ -51,7 +52,7 @@ class Resource(Generic[ObjectT]):
     kind: str
     path: str
     selector: Mapping[str, str]
-    page: msgspec.json.Decoder[PodList | NodeList]
+    page: msgspec.json.Decoder[Page[ObjectT]]
     item: msgspec.json.Decoder[ObjectT]
     event: msgspec.json.Decoder[Added[ObjectT] | Modified[ObjectT] | Deleted | Bookmark | Failure]
     key: Callable[[Metadata], str]
@@ -59,42 +60,63 @@ class Resource(Generic[ObjectT]):
     delete: Callable[[str], None]
 
 
+def resource(
+    of: type[ObjectT],
+    path: str,
+    *,
+    kind: str,
+    put: Callable[[ObjectT], None],
+    delete: Callable[[str], None],
+    key: Callable[[Metadata], str],
+    selector: Mapping[str, str] | None = None,
+) -> Resource[ObjectT]:
+    """Objects of the struct `of`, under this path."""
+    return Resource(
+        kind=kind,
+        path=path,
+        selector=selector or {},
+        page=msgspec.json.Decoder(Page[of]),  # type: ignore[valid-type]
+        item=msgspec.json.Decoder(of),
+        event=msgspec.json.Decoder(Added[of] | Modified[of] | Deleted | Bookmark | Failure),  # type: ignore[valid-type]
+        key=key,
+        put=put,
+        delete=delete,
+    )
+
+
 def nodes_into(sink: ClusterSink, network: Sequence[NetworkResource]) -> Resource[Node]:
     """Nodes, by name."""
-
-    def put(node: Node) -> None:
-        sink.put_node(summarise_node(node, network))
-
-    return Resource(
+    return resource(
+        Node,
+        NODES,
         kind="Node",
-        path="/api/v1/nodes",
-        selector={},
-        page=msgspec.json.Decoder(NodeList),
-        item=msgspec.json.Decoder(Node),
-        event=msgspec.json.Decoder(Added[Node] | Modified[Node] | Deleted | Bookmark | Failure),
-        key=lambda metadata: metadata.name,
-        put=put,
+        put=lambda node: sink.put_node(summarise_node(node, network)),
         delete=sink.delete_node,
+        key=by_name,
     )
 
 
 def pods_into(sink: ClusterSink, network: Sequence[NetworkResource]) -> Resource[Pod]:
     """Pods that have not ended, by uid."""
-
-    def put(pod: Pod) -> None:
-        sink.put_pod(summarise_pod(pod, network))
-
-    return Resource(
+    return resource(
+        Pod,
+        PODS,
         kind="Pod",
-        path="/api/v1/pods",
-        selector=_LIVE,
-        page=msgspec.json.Decoder(PodList),
-        item=msgspec.json.Decoder(Pod),
-        event=msgspec.json.Decoder(Added[Pod] | Modified[Pod] | Deleted | Bookmark | Failure),
-        key=lambda metadata: metadata.uid or full_name(metadata),
-        put=put,
+        put=lambda pod: sink.put_pod(summarise_pod(pod, network)),
         delete=sink.delete_pod,
+        key=by_uid,
+        selector=_LIVE,
     )
+
+
+def by_name(metadata: Metadata) -> str:
+    """The key of what has no namespace."""
+    return metadata.name
+
+
+def by_uid(metadata: Metadata) -> str:
+    """The key of what may be deleted and made again under its name."""
+    return metadata.uid or full_name(metadata)
 
 
 def full_name(metadata: Metadata) -> str:
@@ -135,7 +157,7 @@ def decode_page(
         page = resource.page.decode(body)
     except msgspec.ValidationError:
         return _decode_one_by_one(body, resource)
-    return page.metadata, page.items or (), {}  # type: ignore[return-value]
+    return page.metadata, page.items or (), {}
 
 
 def _decode_one_by_one(

@@ -30,7 +30,7 @@ from kubesteer.clients.rewards.etcd_connection import Connect, Head, all_pages
 from kubesteer.clients.rewards.etcd_leases import Found, Put, Swapped
 from kubesteer.clients.rewards.etcd_options import EtcdOptions
 from kubesteer.clients.rewards.feed import Entry, readable
-from kubesteer.model.errors import ColumnClaimed, StoreUnavailable
+from kubesteer.model.errors import ColumnClaimed, ColumnEdited, StoreUnavailable
 from kubesteer.model.node_state import NodeState, encode_state, state_key
 from kubesteer.model.reward import KeyRange, RewardRecord, node_range, table_range
 
@@ -92,6 +92,7 @@ class EtcdColumnStore:
         self._renewed_s: float | None = None
         self._head: Head | None = None
         self._whole = True
+        self._edited = False
 
     async def claim(self) -> None:
         """As ColumnStore."""
@@ -104,6 +105,7 @@ class EtcdColumnStore:
 
     async def load(self) -> list[RewardRecord]:
         """As ColumnStore."""
+        self._edited = False
         pages = await self._etcd.call(lambda connection: all_pages(connection, self._span))
         entries = [entry for page in pages for entry in page.entries]
         leases = [lease for page in pages for lease in page.leases]
@@ -116,7 +118,9 @@ class EtcdColumnStore:
         """As ColumnStore."""
         for batch in _batches(column_changes(self._prefix, self._node, puts, deletes)):
             await self._commit(
-                [entry for entry in batch if entry[1] is not None], [key for key, value in batch if value is None]
+                [entry for entry in batch if entry[1] is not None],
+                [key for key, value in batch if value is None],
+                unless_edited=True,
             )
 
     async def put_state(self, state: NodeState) -> None:
@@ -156,11 +160,20 @@ class EtcdColumnStore:
             finally:
                 await self._etcd.close()
 
-    async def _commit(self, puts: Sequence[_Change], deletes: Sequence[bytes] = (), *, on_claim: bool = False) -> None:
+    async def _commit(
+        self,
+        puts: Sequence[_Change],
+        deletes: Sequence[bytes] = (),
+        *,
+        on_claim: bool = False,
+        unless_edited: bool = False,
+    ) -> None:
         """Makes these changes at once, while the claim is ours. An entry without a value keeps the one it has."""
         async with self._one_writer:
             claim = self._claimed()
             for _ in range(_ATTEMPTS):
+                if unless_edited and self._edited:
+                    raise ColumnEdited(f"records of node {self._node!r} may have been changed by hand; load them")
                 lease = claim.lease if on_claim else self._column_lease
                 swapped = await self._swap(claim, [Put(key, value, lease) for key, value in puts], deletes)
                 if swapped is not None and swapped.done:
@@ -174,6 +187,7 @@ class EtcdColumnStore:
         """Makes the claim ours where it is free, knows it as ours where it is. Raises ColumnClaimed."""
         for _ in range(_ATTEMPTS):
             if found is not None and found.value == claim.value:
+                self._edited = self._edited or claim.revision not in (0, found.revision)
                 claim.lease, claim.revision = found.lease, found.revision
                 return
             if found is not None and not (from_same_holder and holder_of(found.value) == self._holder):

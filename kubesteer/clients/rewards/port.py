@@ -107,6 +107,8 @@ class ColumnStore(Protocol):
 
         In batches, in this order, each of them whole or not at all; when one fails, those before it are stored.
         Raises InvalidRecord when a record cannot be written, before anything is. Takes up a claim that lapsed.
+        Raises ColumnEdited, and writes nothing, when records may have been changed by hand since the last `load`:
+        such a change comes with a touch of the claim.
         """
 
     async def put_state(self, state: NodeState) -> None:

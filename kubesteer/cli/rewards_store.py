@@ -1,0 +1,136 @@
+"""Opens the store that the options name: etcd, or a file. Reads records, and edits some.
+
+gRPC and YAML are imported when a store is opened, not before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from kubesteer.cli.rewards_options import DEFAULT_ENDPOINT, DEFAULT_PREFIX, StoreOptions
+from kubesteer.model.errors import InvalidRecord, InvalidSettings, StoreUnavailable
+from kubesteer.model.reward import RewardRecord, decode_record, encode_key, encode_value, format_time
+
+if TYPE_CHECKING:
+    from kubesteer.clients.rewards.etcd_caller import EtcdCaller
+    from kubesteer.clients.rewards.etcd_connection import EtcdConnection
+    from kubesteer.clients.rewards.etcd_options import EtcdOptions
+    from kubesteer.clients.rewards.port import RewardWriter
+
+_ATTEMPTS = 10
+"""Before an entry that its agent changes under every attempt is given up."""
+
+EDITED = "edited"
+"""Field of a record: when somebody last set or reset it by hand. Agents keep it."""
+
+Pair = tuple[str, str]
+"""Node and pod type."""
+Edit = Callable[[RewardRecord | None], RewardRecord | None]
+"""From the record that is there to the one that shall be; None for none."""
+
+
+class Store(Protocol):
+    """What the commands need. Calls raise StoreUnavailable, or InvalidRecord."""
+
+    async def list(self, node: str | None = None, /) -> list[RewardRecord]:
+        """The records of one node, or of all."""
+
+    async def edit(self, pairs: Iterable[Pair], change: Edit, /) -> None:
+        """Changes the records of these pairs; what somebody else writes meanwhile is not lost."""
+
+    async def close(self) -> None:
+        """Lets go of the store."""
+
+
+def open_store(options: StoreOptions) -> Store:
+    """The store that complete options name. Raises InvalidSettings. Nothing is connected before the first call."""
+    if options.file is not None:
+        from kubesteer.clients.rewards.file_writer import FileWriter  # noqa: PLC0415
+
+        return FileWriter(options.file, unix_clock=time.time)
+    from kubesteer.clients.rewards.etcd import connect, etcd_writer  # noqa: PLC0415
+    from kubesteer.clients.rewards.etcd_caller import EtcdCaller  # noqa: PLC0415
+
+    etcd = _etcd_options(options)
+    return _EtcdStore(etcd.prefix, etcd_writer(etcd), EtcdCaller(etcd, partial(connect, etcd)))
+
+
+class _EtcdStore:
+    """Satisfies Store. An entry keeps the lease that it hangs on."""
+
+    def __init__(self, prefix: str, writer: RewardWriter, etcd: EtcdCaller) -> None:
+        self._prefix = prefix
+        self._writer = writer
+        self._etcd = etcd
+
+    async def list(self, node: str | None = None, /) -> list[RewardRecord]:
+        return await self._writer.list(node)
+
+    async def edit(self, pairs: Iterable[Pair], change: Edit, /) -> None:
+        for pair in pairs:
+            for _ in range(_ATTEMPTS):
+                if await self._etcd.call(partial(self._edit_once, pair, change)):
+                    break
+            else:
+                raise StoreUnavailable(f"the reward of {pair} changed {_ATTEMPTS} times meanwhile; try again")
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self._etcd.close()
+
+    async def _edit_once(self, pair: Pair, change: Edit, connection: EtcdConnection) -> bool:
+        """Whether the entry was as it had just been read, is changed, and its agent is told.
+
+        The agent holds what it believes in memory. It is told by a touch of its claim, which it looks at before it
+        writes and every few seconds, and by the mark in the record.
+        """
+        from kubesteer.clients.rewards.claims import claim_key  # noqa: PLC0415
+        from kubesteer.clients.rewards.etcd_leases import Put, look, swap  # noqa: PLC0415
+
+        key, agent = encode_key(self._prefix, *pair), claim_key(self._prefix, pair[0])
+        found = (await look(connection, key)).found
+        claim = (await look(connection, agent)).found
+        record = change(_readable(self._prefix, key, found.value) if found else None)
+        revision, lease = (found.revision, found.lease) if found else (0, 0)
+        puts = [Put(key, encode_value(_marked(record)), lease)] if record else []
+        touch = [Put(agent, None, claim.lease)] if claim else []
+        swapped = await swap(connection, key, revision, [*puts, *touch], [] if puts else [key])
+        if swapped is None or not swapped.done:
+            return False
+        after = (await look(connection, agent)).found
+        return after is None or (claim is not None and after.value == claim.value)
+
+
+def _marked(record: RewardRecord) -> RewardRecord:
+    return replace(record, extra={**record.extra, EDITED: format_time(record.time_s)})
+
+
+def _readable(prefix: str, key: bytes, value: bytes) -> RewardRecord | None:
+    """What cannot be read is as good as not there, and may be replaced."""
+    try:
+        return decode_record(prefix, key, value)
+    except InvalidRecord:
+        return None
+
+
+def _etcd_options(options: StoreOptions) -> EtcdOptions:
+    from kubesteer.clients.rewards.etcd_options import EtcdOptions  # noqa: PLC0415
+
+    endpoints = (options.etcd or DEFAULT_ENDPOINT).split(",")
+    try:
+        password = options.password_file.read_text(encoding="utf-8").strip() if options.password_file else None
+    except OSError as exc:
+        raise InvalidSettings(f"password_file: {exc}") from exc
+    return EtcdOptions(
+        endpoints=tuple(endpoint.strip() for endpoint in endpoints if endpoint.strip()),
+        prefix=options.prefix or DEFAULT_PREFIX,
+        ca_file=options.ca_file,
+        cert_file=options.cert_file,
+        key_file=options.key_file,
+        user=options.user,
+        password=password,
+    )

@@ -1,0 +1,122 @@
+"""The composition root of the agent: opens what the settings name, runs the loops, and stops them in order.
+
+Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from random import Random
+
+from kubesteer.clients.kubernetes.access import from_kubeconfig, in_cluster
+from kubesteer.clients.kubernetes.api import ApiServer
+from kubesteer.clients.metrics_server import MetricsServer, ServerAccess
+from kubesteer.clients.prometheus.measures import Measures
+from kubesteer.clients.rewards.port import ColumnStore
+from monitor_agent.agent import Agent, Environment, Outside, build
+from monitor_agent.choices import holder_name, node_name, secret
+from monitor_agent.cluster import KubeletCounters
+from monitor_agent.link import NodeLink
+from monitor_agent.logs import Log
+from monitor_agent.ops import serving
+from monitor_agent.probes.links import LinkSettings
+from monitor_agent.probes.rates import RateRules
+from monitor_agent.settings import Settings, Store
+
+
+async def run(settings: Settings, environ: Mapping[str, str], log: Log) -> None:
+    """Work until SIGTERM or SIGINT. Raises InvalidSettings, ColumnClaimed, OSError where the ops address is taken."""
+    node = node_name(settings.node, environ)
+    holder = holder_name(settings.node, environ, socket.gethostname(), os.getpid())
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with _outside(settings, environ, node, holder) as outside:
+        agent = build(settings, node, holder, outside, Environment(Random(os.urandom(16))), log)  # noqa: S311
+        async with serving(settings.ops.host, settings.ops.port, agent.health.report, agent.metrics.registry) as url:
+            log.info("started", node=node, holder=holder, ops=url)
+            await work(agent, stop, log)
+
+
+async def work(agent: Agent, stop: asyncio.Event, log: Log) -> None:
+    """Run the loops until told to stop, or until one of them raises; then write what is left and let go."""
+    tasks: list[asyncio.Task[object]] = [asyncio.create_task(stop.wait(), name="stop")]
+    try:
+        claiming = asyncio.create_task(agent.writer.try_claim(), name="claim")
+        tasks.append(claiming)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            claiming.result()
+            tasks += [asyncio.create_task(loop(), name=name) for name, loop in agent.loops]
+            await asyncio.wait([one for one in tasks if one is not claiming], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        log.info("stopping")
+        agent.health.stopping = True
+        ended = [one for one in tasks if one.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await agent.writer.close()
+    for task in ended:
+        task.result()
+
+
+@contextlib.asynccontextmanager
+async def _outside(settings: Settings, environ: Mapping[str, str], node: str, holder: str) -> AsyncIterator[Outside]:
+    cluster, network, kubelet, measure = settings.cluster, settings.network, settings.kubelet, settings.measure
+    service_account = Path(cluster.service_account)
+    access = (
+        in_cluster(environ, directory=service_account)
+        if cluster.kubeconfig is None
+        else from_kubeconfig(cluster.kubeconfig, context=cluster.context)
+    )
+    link = NodeLink(
+        LinkSettings(interface=network.interface, trust_virtual=network.trust_virtual),
+        RateRules(time_constant_s=network.smooth_s),
+    )
+    store = _store(settings.store, node, holder)
+    async with contextlib.AsyncExitStack() as stack:
+        api = await stack.enter_async_context(ApiServer(access, timeout_s=cluster.timeout_s))
+        counters = measures = None
+        if kubelet.url is not None:
+            token_file = service_account / "token"
+            server = ServerAccess(
+                kubelet.url,
+                ca_file=kubelet.ca_file,
+                insecure=kubelet.insecure,
+                token_file=str(token_file) if token_file.exists() else None,
+            )
+            counters = KubeletCounters(await stack.enter_async_context(MetricsServer(server)))
+        if measure.prometheus is not None:
+            prometheus = await stack.enter_async_context(MetricsServer(ServerAccess(measure.prometheus)))
+            measures = Measures(prometheus, measure.queries)
+        yield Outside(api, store, link, counters, measures)
+
+
+def _store(choice: Store, node: str, holder: str) -> ColumnStore:
+    if choice.kind == "memory":
+        from kubesteer.clients.rewards.memory import MemoryStore  # noqa: PLC0415 - as below
+        from kubesteer.clients.rewards.memory_column import MemoryColumnStore  # noqa: PLC0415
+
+        return MemoryColumnStore(MemoryStore(choice.prefix), node=node, holder=holder)
+    from kubesteer.clients.rewards.etcd import etcd_column  # noqa: PLC0415 - gRPC is imported where it is used
+    from kubesteer.clients.rewards.etcd_options import EtcdOptions  # noqa: PLC0415
+
+    options = EtcdOptions(
+        endpoints=tuple(choice.endpoints),
+        prefix=choice.prefix,
+        ca_file=Path(choice.ca_file) if choice.ca_file else None,
+        cert_file=Path(choice.cert_file) if choice.cert_file else None,
+        key_file=Path(choice.key_file) if choice.key_file else None,
+        user=choice.user,
+        password=secret("store.password_file", choice.password_file),
+    )
+    return etcd_column(
+        options, node=node, holder=holder, claim_ttl_s=choice.claim_ttl_s, column_ttl_s=choice.column_ttl_s
+    )

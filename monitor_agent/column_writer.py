@@ -1,0 +1,184 @@
+"""The column in the store: claimed, loaded, kept, written in batches. While the store is away the column waits.
+
+The column itself is the buffer, so nothing is queued here, and nothing is lost by waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kubesteer.clients.kubernetes.backoff import Backoff, Sleep
+from kubesteer.clients.rewards.port import ColumnStore
+from kubesteer.model.errors import ColumnClaimed, ColumnEdited, StoreUnavailable
+from kubesteer.model.node_state import NodeState
+from kubesteer.rewards.column import Column
+from monitor_agent.logs import Log
+from monitor_agent.metrics import Metrics
+
+_BATCH = 50
+"""Records in one transaction: what is folded together must be written together, and etcd takes 128 changes."""
+_LOOK_AGAIN_S = 1.0
+"""Between two looks at another agent's claim."""
+_LAST_WORD_S = 2.0
+"""What the last write and the release of the claim may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterPace:
+    """How often, and for how long.
+
+    flush_s: changes are gathered so long. keep_s: between two signs of life. claim_wait_s: for how long another agent's
+    claim is waited for.
+    """
+
+    flush_s: float
+    keep_s: float
+    claim_wait_s: float
+
+
+class ColumnWriter:
+    """The one way from this agent to its column. `fault` is what is wrong with the store now."""
+
+    def __init__(
+        self,
+        store: ColumnStore,
+        column: Column,
+        *,
+        pace: WriterPace,
+        backoff: Backoff,
+        clock: Callable[[], float],
+        unix_clock: Callable[[], float],
+        log: Log,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._column = column
+        self._pace = pace
+        self._backoff = backoff
+        self._sleep: Sleep = backoff.sleep
+        self._clock = clock
+        self._unix_clock = unix_clock
+        self._log = log
+        self._metrics = metrics
+        self.is_claimed = False
+        self.heard_at_s: float | None = None
+        self.fault: str | None = None
+
+    async def try_claim(self) -> bool:
+        """Makes this agent the only writer; False while the store is away.
+
+        Raises ColumnClaimed when another agent still holds it after `claim_wait_s`.
+        """
+        until_s = self._clock() + self._pace.claim_wait_s
+        told = False
+        while True:
+            try:
+                await self._store.claim()
+            except ColumnClaimed as exc:
+                if self._clock() >= until_s:
+                    raise
+                if not told:
+                    self._log.warning("waiting for another agent's claim", why=str(exc), wait_s=self._pace.claim_wait_s)
+                told = True
+                await self._sleep(_LOOK_AGAIN_S)
+            except StoreUnavailable as exc:
+                self._failed(exc)
+                return False
+            else:
+                self.is_claimed = True
+                self._heard()
+                return True
+
+    async def run(self) -> None:
+        """Claims, loads, then writes what changed, until cancelled. Raises ColumnClaimed when another takes over."""
+        while not (self.is_claimed or await self.try_claim()) or not await self._load():
+            await self._backoff.pause()
+        while True:
+            await self._sleep(self._pace.flush_s)
+            try:
+                await self.flush()
+            except StoreUnavailable as exc:
+                self._failed(exc)
+                await self._backoff.pause()
+
+    async def run_keeping(self) -> None:
+        """Keeps claim and lease alive, until cancelled. Raises as `run`."""
+        while True:
+            if self.is_claimed:
+                await self.keep()
+            await self._sleep(self._pace.keep_s)
+
+    async def keep(self) -> None:
+        """One sign of life. A store that has lost the column gets all of it again."""
+        try:
+            whole = await self._store.keep()
+        except StoreUnavailable as exc:
+            self._failed(exc)
+            return
+        self._heard()
+        if not whole and self._column.is_loaded:
+            self._log.warning("the store has lost the column; it is written again", records=len(self._column))
+            self._column.rewrite()
+
+    async def flush(self) -> None:
+        """Writes all that changed. Raises StoreUnavailable; what was not confirmed stays to be written."""
+        while batch := self._column.take_batch(_BATCH):
+            try:
+                await self._store.write(batch.puts, batch.deletes)
+            except ColumnEdited:
+                types = self._column.adopt(await self._store.load(), self._unix_clock())
+                self._log.info("edits by hand taken over", types=types)
+                continue
+            self._column.written(batch)
+            self._metrics.writes.inc()
+            self._heard()
+
+    async def put_state(self, state: NodeState) -> None:
+        """Stores the node's state. Raises StoreUnavailable, also while the column is not claimed yet."""
+        if not self.is_claimed:
+            raise StoreUnavailable("the column is not claimed yet")
+        await self._store.put_state(state)
+        self._heard()
+
+    async def close(self) -> None:
+        """Writes what is left and gives the claim back, where the store is quick to do so.
+
+        What is not written is found again in the API by the next agent.
+        """
+        try:
+            async with asyncio.timeout(_LAST_WORD_S):
+                if self.is_claimed and self._column.is_loaded:
+                    await self.flush()
+        except (StoreUnavailable, ColumnClaimed, TimeoutError) as exc:
+            self._log.warning("not all was written at the end", why=str(exc) or "the store did not answer")
+        try:
+            async with asyncio.timeout(_LAST_WORD_S):
+                await self._store.close()
+        except TimeoutError:
+            self._log.warning("the claim is left to lapse")
+
+    async def _load(self) -> bool:
+        try:
+            records = await self._store.load()
+        except StoreUnavailable as exc:
+            self._failed(exc)
+            return False
+        self._column.load(records, self._unix_clock())
+        self._heard()
+        self._log.info("column loaded", records=len(records))
+        return True
+
+    def _heard(self) -> None:
+        self.heard_at_s = self._clock()
+        if self.fault is not None:
+            self._log.info("the store is back", waiting=self._column.dirty())
+        self.fault = None
+        self._backoff.reset()
+
+    def _failed(self, exc: StoreUnavailable) -> None:
+        self._metrics.failed_writes.inc()
+        if self.fault is None:
+            self._log.warning("the store is away; nothing is lost meanwhile", why=str(exc))
+        self.fault = str(exc)

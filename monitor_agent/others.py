@@ -1,0 +1,57 @@
+"""What is usual of a pod type on other nodes, from a sample of their records that moves on with every round.
+
+A list of the whole table on every node would be nodes x nodes x types: a sample is enough for medians.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from kubesteer.clients.kubernetes.backoff import Sleep
+from kubesteer.clients.rewards.port import ColumnStore
+from kubesteer.model.errors import StoreUnavailable
+from kubesteer.rewards.usual import Usual, usual_elsewhere
+from monitor_agent.logs import Log
+
+_MOST_TYPES = 2000
+_UNKNOWN = Usual()
+
+
+class Others:
+    """The newest round's word on each type; where it has none, the last one's medians."""
+
+    def __init__(
+        self, node: str, store: ColumnStore, *, records: int, unix_clock: Callable[[], float], log: Log
+    ) -> None:
+        """records: of one round. The first round begins at this node's own name, so that agents differ."""
+        self._node = node
+        self._store = store
+        self._records = records
+        self._unix_clock = unix_clock
+        self._log = log
+        self._after = node
+        self._usual: dict[str, Usual] = {}
+
+    def of(self, pod_type: str) -> Usual:
+        """What is usual of a type; of one that nobody told of, nothing."""
+        return self._usual.get(pod_type, _UNKNOWN)
+
+    async def run(self, *, every_s: float, sleep: Sleep) -> None:
+        """A round every so often, until cancelled."""
+        while True:
+            await self.step()
+            await sleep(every_s)
+
+    async def step(self) -> None:
+        """One round; it begins where the last one ended."""
+        try:
+            records = await self._store.sample(self._records, self._after)
+        except StoreUnavailable as exc:
+            self._log.debug("no sample of other nodes", why=str(exc))
+            return
+        self._after = records[-1].node if records else self._node
+        news = usual_elsewhere(records, self._node, self._unix_clock())
+        kept = {name: replace(usual, pull_fails=False) for name, usual in self._usual.items() if name not in news}
+        merged = {**kept, **news}
+        self._usual = dict(list(merged.items())[-_MOST_TYPES:])

@@ -1,0 +1,145 @@
+"""Settings of the agent: from a file and the environment, checked, and told in docs/agent-settings.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kubesteer.model.errors import InvalidSettings
+from kubesteer.rewards.learners import BetaLearner, EwmaLearner, NoLearner
+from monitor_agent.capacity import DEFAULT_DIRECTIONS
+from monitor_agent.choices import (
+    capacity_rules,
+    holder_name,
+    judging_rules,
+    learner_of,
+    network_of,
+    node_name,
+    secret,
+)
+from monitor_agent.settings import Direction, Learning, Network, Node, Settings
+from monitor_agent.settings_file import load, reference
+
+REFERENCE = Path(__file__).parents[2] / "docs/agent-settings.md"
+
+
+def file(folder: Path, text: str) -> Path:
+    path = folder / "agent.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_reference_is_what_the_command_prints() -> None:
+    assert REFERENCE.read_text(encoding="utf-8") == reference(), "run: python -m monitor_agent settings"
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    assert load(None, {"PATH": "/bin", "NODE_NAME": "n"}) == Settings()
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "store:\nops: {}\n"])
+def test_an_empty_file_or_group_is_all_defaults(tmp_path: Path, text: str) -> None:
+    assert load(file(tmp_path, text), {}) == Settings()
+
+
+def test_a_variable_comes_over_the_file_and_leaves_the_rest_of_its_group(tmp_path: Path) -> None:
+    path = file(tmp_path, "ops: {host: 0.0.0.0, port: 9000}\nlearning: {learner: ewma}\n")
+    found = load(path, {"KUBESTEER_AGENT_OPS__PORT": "9001", "KUBESTEER_AGENT_STORE__ENDPOINTS": '["a:1", "b:2"]'})
+    assert (found.ops.host, found.ops.port) == ("0.0.0.0", 9001)
+    assert found.learning.learner == "ewma"
+    assert found.store.endpoints == ["a:1", "b:2"]
+
+
+@pytest.mark.parametrize("name", ["12", "1e3", "true", "node: 1", "-"])
+def test_a_name_in_a_variable_is_text_whatever_it_looks_like(name: str) -> None:
+    assert load(None, {"KUBESTEER_AGENT_NODE__NAME": name}).node.name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param("ops: {port: 70000}", ["ops.port", "70000", "<= 65535"], id="out of range"),
+        pytest.param("ops: {port: high}", ["ops.port", "high", "int"], id="no number"),
+        pytest.param("ops: {prt: 1}", ["ops.prt", "no such setting", "port"], id="no such setting"),
+        pytest.param("opps: {port: 1}", ["opps", "no such settings group", "ops"], id="no such group"),
+        pytest.param("ops: 7", ["ops", "7", "name: value"], id="no group"),
+        pytest.param("learning: {learner: q}", ["learning.learner", "'q'", "beta ewma none"], id="no choice"),
+        pytest.param("learning: {half_life_s: .nan}", ["learning.half_life_s", "nan", "finite"], id="not a number"),
+        pytest.param("learning: {half_life_s: .inf}", ["learning.half_life_s", "inf", "finite"], id="no end"),
+        pytest.param("network: {directions: []}", ["network.directions", "length >= 1"], id="nothing"),
+        pytest.param("network: {directions: [{direction: up}]}", ["network.directions", "up"], id="inside"),
+        pytest.param("store: {claim_ttl_s: 1}", ["store.claim_ttl_s", "1", ">= 3"], id="too short"),
+        pytest.param("- 1", ["groups of settings"], id="a list"),
+        pytest.param("a: [", ["agent.yaml"], id="no YAML"),
+        pytest.param("network: {publish: 7}", ["network.publish", "7", "bool"], id="no switch"),
+    ],
+)
+def test_a_bad_setting_is_told_by_name_value_and_rule(tmp_path: Path, text: str, told: list[str]) -> None:
+    with pytest.raises(InvalidSettings) as raised:
+        load(file(tmp_path, text), {})
+    for part in told:
+        assert part in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "told"),
+    [
+        ("KUBESTEER_AGENT_OPPS__PORT", "1", "no such settings group"),
+        ("KUBESTEER_AGENT_OPS", "1", "no such settings group"),
+        ("KUBESTEER_AGENT_OPS__PORT", "[", "not YAML"),
+        ("KUBESTEER_AGENT_OPS__PORT", "x", "ops.port"),
+        ("KUBESTEER_AGENT_OPS__PRT", "1", "ops.prt"),
+    ],
+)
+def test_a_bad_variable_is_told_too(variable: str, text: str, told: str) -> None:
+    with pytest.raises(InvalidSettings, match=told):
+        load(None, {variable: text})
+
+
+def test_all_bad_settings_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings) as raised:
+        load(file(tmp_path, "ops: {port: -1}\nstore: {prefix: 7}\n"), {"KUBESTEER_AGENT_LOG__LEVEL": "loud"})
+    assert len(str(raised.value).splitlines()) == 3
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match=r"absent\.yaml"):
+        load(tmp_path / "absent.yaml", {})
+
+
+def test_the_nodes_name_comes_from_the_settings_or_from_node_name() -> None:
+    assert node_name(Node(name="a"), {"NODE_NAME": "b"}) == "a"
+    assert node_name(Node(), {"NODE_NAME": "b"}) == "b"
+    with pytest.raises(InvalidSettings, match="NODE_NAME"):
+        node_name(Node(), {})
+
+
+def test_an_agent_names_itself_by_its_pod_else_by_its_process() -> None:
+    environ = {"POD_NAMESPACE": "kube-system", "POD_NAME": "agent-x"}
+    assert holder_name(Node(holder="me"), environ, "host", 7) == "me"
+    assert holder_name(Node(), environ, "host", 7) == "kube-system/agent-x"
+    assert holder_name(Node(), {}, "host", 7) == "process 7 on host"
+
+
+def test_defaults_of_the_settings_are_the_defaults_of_the_parts() -> None:
+    assert learner_of(Learning()) == BetaLearner()
+    assert learner_of(Learning(learner="ewma")) == EwmaLearner()
+    assert learner_of(Learning(learner="none")) == NoLearner()
+    assert judging_rules(Learning()) == type(judging_rules(Learning()))()
+    assert capacity_rules(Network()) == type(capacity_rules(Network()))()
+    assert capacity_rules(Network()).directions == DEFAULT_DIRECTIONS
+
+
+def test_a_direction_written_twice_is_refused() -> None:
+    egress = Direction(direction="egress", resource_names=["a/b"])
+    with pytest.raises(InvalidSettings, match="twice"):
+        network_of(Network(directions=[egress, egress]))
+
+
+def test_a_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(" secret\n")
+    assert secret("store.password_file", str(tmp_path / "password")) == "secret"
+    assert secret("store.password_file", None) is None
+    with pytest.raises(InvalidSettings, match=r"store\.password_file.*absent"):
+        secret("store.password_file", str(tmp_path / "absent"))

@@ -1,0 +1,131 @@
+"""Measures of applications from Prometheus, and shares of asked bandwidth from the kubelet, in the agent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from kubesteer.clients.kubelet.summary import PodCounters
+from kubesteer.clients.prometheus.measures import Measure, MeasuredPod
+from kubesteer.clients.rewards.memory import MemoryStore
+from kubesteer.clients.rewards.memory_column import MemoryColumnStore
+from kubesteer.model.errors import MetricsUnavailable
+from tests.agent.builders import NODE, NOW_S, pod, running
+from tests.agent.harness import agent_on
+from tests.cluster_state.builders import until
+from tests.cluster_state.fake_api import FakeApi
+
+_WINDOW_S = 10.0
+
+
+class Prometheus:
+    """Answers with `measure` for every pod, or not at all."""
+
+    def __init__(self) -> None:
+        self.measure: Measure | None = Measure(1.0)
+        self.asked: list[set[str]] = []
+
+    async def of(self, pods: Iterable[MeasuredPod]) -> dict[MeasuredPod, Measure]:
+        pods = list(pods)
+        self.asked.append({one.name for one in pods})
+        if self.measure is None:
+            raise MetricsUnavailable("Prometheus is on holiday")
+        return dict.fromkeys(pods, self.measure)
+
+
+class Kubelet:
+    """Counts what the pod sends at `rate_bps`, a window further with every question."""
+
+    def __init__(self, rate_bps: float) -> None:
+        self.rate_bps = rate_bps
+        self.away = False
+        self._time_s, self._sent_b = NOW_S, 0
+
+    async def counters(self) -> list[PodCounters]:
+        if self.away:
+            raise MetricsUnavailable("the kubelet is away")
+        self._time_s += _WINDOW_S
+        self._sent_b += int(self.rate_bps * _WINDOW_S / 8)
+        return [PodCounters("shop", "web-1", "uid-web-1", self._sent_b, 0, self._time_s)]
+
+
+def column(memory: MemoryStore) -> MemoryColumnStore:
+    return MemoryColumnStore(memory, node=NODE, holder="agent-1")
+
+
+async def test_a_measure_of_prometheus_takes_the_place_of_the_mere_success(api: FakeApi, memory: MemoryStore) -> None:
+    """A measure that moves by less than 0.02 writes nothing; one that is lost keeps what was learned."""
+    api.put(pod("web-1", running(NOW_S - 300)))
+    api.put(pod("done-1", phase="Succeeded", policy="Never", pod_type="done"))
+    prometheus = Prometheus()
+    prometheus.measure = Measure(0.4)
+    every = {"measure": {"every_s": 1.0}}
+    async with agent_on(api, column(memory), every, measures=prometheus) as agent:
+        await until(lambda: agent.standing() is not None and agent.standing().mean == pytest.approx(0.4))
+        prometheus.measure = Measure(0.41)
+        await until(lambda: len(prometheus.asked) > 20)
+        assert agent.standing().mean == pytest.approx(0.4)
+        prometheus.measure = Measure(0.8)
+        await until(lambda: agent.standing().mean == pytest.approx(0.8))
+        prometheus.measure = None
+        await until(lambda: agent.lines("no measures"))
+        assert agent.standing().mean == pytest.approx(0.8)
+        assert agent.standing().evidence == pytest.approx(1.0)
+    assert all(asked <= {"web-1"} for asked in prometheus.asked)
+
+
+async def test_a_query_that_gives_no_measure_is_told_once(api: FakeApi, memory: MemoryStore) -> None:
+    api.put(pod("web-1", running(NOW_S - 300)))
+    prometheus = Prometheus()
+    prometheus.measure = Measure(None, "the query gives 2.0; make it 0 to 1")
+    async with agent_on(api, column(memory), {"measure": {"every_s": 1.0}}, measures=prometheus) as agent:
+        await until(lambda: len(prometheus.asked) > 10)
+        await until(lambda: agent.standing() is not None)
+        assert agent.standing().mean == 1.0
+    assert [event["reason"] for _, event in api.posted] == ["BadRewardMeasure"]
+
+
+@pytest.mark.parametrize(
+    ("rate_bps", "host_network", "mean"),
+    [
+        pytest.param(60e6, False, 0.6, id="60M of the 100M it asked for"),
+        pytest.param(300e6, False, 1.0, id="more than it asked for"),
+        pytest.param(5e6, False, 1.0, id="it had next to nothing to send"),
+        pytest.param(60e6, True, 1.0, id="on the host's network the counters are the node's"),
+    ],
+)
+async def test_a_pod_is_worth_the_part_of_its_asked_rate_that_it_got(
+    api: FakeApi, memory: MemoryStore, rate_bps: float, host_network: bool, mean: float
+) -> None:
+    asking = pod("web-1", running(NOW_S - 300), egress="100M")
+    asking["spec"]["hostNetwork"] = host_network
+    api.put(asking)
+    kubelet = Kubelet(rate_bps)
+    asked = 0
+    original = kubelet.counters
+
+    async def counting() -> list[PodCounters]:
+        nonlocal asked
+        asked += 1
+        return await original()
+
+    kubelet.counters = counting  # type: ignore[method-assign]
+    async with agent_on(api, column(memory), {"kubelet": {"every_s": 1.0}}, kubelet=kubelet) as agent:
+        await until(lambda: asked > 10 and agent.standing() is not None)
+        await until(lambda: agent.standing().mean == pytest.approx(mean))
+
+
+async def test_a_kubelet_that_does_not_answer_changes_nothing_that_was_learned(
+    api: FakeApi, memory: MemoryStore
+) -> None:
+    api.put(pod("web-1", running(NOW_S - 300), egress="100M"))
+    kubelet = Kubelet(60e6)
+    async with agent_on(api, column(memory), {"kubelet": {"every_s": 1.0}}, kubelet=kubelet) as agent:
+        await until(lambda: agent.standing() is not None and agent.standing().mean == pytest.approx(0.6))
+        kubelet.away = True
+        await until(lambda: agent.lines("no traffic of pods"))
+        agent.time.now_s += 60
+        for _ in range(3):
+            agent.agent.learning.step(agent.agent.book.runs)
+        assert agent.standing().mean == pytest.approx(0.6)
