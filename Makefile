@@ -6,7 +6,8 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 RUN := $(BIN)/python
 INSTALLED := .venv/.installed
-NODES ?= 3
+NODES ?= 0
+KWOK_NODES ?= 3
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,11 +50,14 @@ check: lint types arrows test ## Everything a commit must pass
 cluster-binaries: $(INSTALLED) ## Build the real control plane (about 12 minutes the first time)
 	@$(RUN) -m tests.e2e.cluster build controlplane own kwok older
 
-e2e: cluster-binaries ## Against the real kube-scheduler, API server and etcd
+node-binaries: cluster-binaries ## What real nodes need: Debian packages (as root), kubelet, containerd, images (about 4 minutes)
+	@$(RUN) -m tests.e2e.cluster nodes
+
+e2e: node-binaries ## Against the real kube-scheduler, API server, etcd, kubelet and containerd
 	@$(RUN) -m pytest tests/e2e --override-ini addopts= -q -ra -p no:schemathesis --timeout 600
 
-cluster: cluster-binaries ## Start the real control plane and leave it running (NODES=3)
-	@$(RUN) -m tests.e2e.cluster up --nodes $(NODES)
+cluster: $(if $(filter-out 0,$(NODES)),node-binaries,cluster-binaries) ## Start the real control plane and leave it running (KWOK_NODES=3; NODES=2 real nodes, as root)
+	@$(RUN) -m tests.e2e.cluster up --nodes $(KWOK_NODES) --real-nodes $(NODES)
 
 cluster-down: $(INSTALLED) ## Stop it
 	@$(RUN) -m tests.e2e.cluster down
@@ -89,4 +93,4 @@ clean: ## Remove what was installed and built here
 	rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install run try test lint types arrows check cluster-binaries e2e cluster cluster-down bench bench-short bench-rewards demo-rewards fuzz docs lock hooks clean
+.PHONY: help install run try test lint types arrows check cluster-binaries node-binaries e2e cluster cluster-down bench bench-short bench-rewards demo-rewards fuzz docs lock hooks clean

@@ -24,6 +24,7 @@ from kubesteer.model.runs import PodRuns
 from kubesteer.rewards import judging, kuberl
 from kubesteer.rewards.column import Column
 from kubesteer.rewards.judging import Surroundings, wants_events
+from kubesteer.rewards.learners import in_range
 from monitor_agent.choices import capacity_rules, judging_rules, learner_of, network_of
 from monitor_agent.cluster import ClusterEvents
 from monitor_agent.column_writer import ColumnWriter, WriterPace
@@ -87,10 +88,15 @@ class Agent:
 def build(settings: Settings, node: str, holder: str, outside: Outside, env: Environment, log: Log) -> Agent:
     """Join the parts. Two agents in one process share nothing. Raises InvalidSettings for what cannot work together."""
     metrics = Metrics()
+
+    def unix_clock() -> float:
+        """What can be written down, whatever the node's clock was set to."""
+        return in_range(env.unix_clock())
+
     network = network_of(settings.network)
     rules = judging_rules(settings.learning)
     column = Column(node, learner_of(settings.learning), max_types=settings.learning.types)
-    events = ClusterEvents(outside.api, node, env.unix_clock)
+    events = ClusterEvents(outside.api, node, unix_clock)
     warnings = Warnings(events, log=log, metrics=metrics)
     writer = ColumnWriter(
         outside.store,
@@ -102,11 +108,11 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
         ),
         backoff=Backoff(env.random, env.sleep, longest_s=settings.store.longest_wait_s),
         clock=env.clock,
-        unix_clock=env.unix_clock,
+        unix_clock=unix_clock,
         log=log,
         metrics=metrics,
     )
-    others = Others(node, outside.store, records=settings.others.records, unix_clock=env.unix_clock, log=log)
+    others = Others(node, outside.store, records=settings.others.records, unix_clock=unix_clock, log=log)
 
     def see(pod: PodRuns) -> None:
         learning.see(pod)
@@ -128,7 +134,7 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
 
     judge: Judge = kuberl.judge if settings.learning.learner == "ewma" else judging.judge
     learning = Learning(
-        column, judge, rules, surroundings, warnings.bad_measure, unix_clock=env.unix_clock, log=log, metrics=metrics
+        column, judge, rules, surroundings, warnings.bad_measure, unix_clock=unix_clock, log=log, metrics=metrics
     )
     troubles = Troubles(
         book,
@@ -138,7 +144,7 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
         every_s=settings.trouble.every_s,
         at_once=settings.trouble.pods,
         clock=env.clock,
-        unix_clock=env.unix_clock,
+        unix_clock=unix_clock,
         log=log,
         metrics=metrics,
     )
@@ -158,7 +164,7 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
             publish=settings.network.publish,
         ),
         clock=env.clock,
-        unix_clock=env.unix_clock,
+        unix_clock=unix_clock,
         sleep=env.sleep,
         log=log,
         metrics=metrics,

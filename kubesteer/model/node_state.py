@@ -14,6 +14,7 @@ from typing import Any
 
 from kubesteer.model.errors import InvalidRecord
 from kubesteer.model.reward import (
+    LATEST_TIME_S,
     VERSION,
     KeyRange,
     below,
@@ -43,6 +44,8 @@ class NodeState:
     def __post_init__(self) -> None:
         if not (isinstance(self.node, str) and self.node):
             raise InvalidRecord(f"node {shown(self.node)} is not a name; write one character or more")
+        if not 0 <= self.time_s <= LATEST_TIME_S:
+            raise InvalidRecord(f"time {shown(self.time_s)} is not a time from 1970 to 9999")
         for name in ("rate_bps", "limit_bps"):
             for direction, value in getattr(self, name).items():
                 is_number = isinstance(value, int | float) and not isinstance(value, bool)

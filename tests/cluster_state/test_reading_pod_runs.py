@@ -138,6 +138,26 @@ def test_a_pod_evicted_by_the_kubelet_says_so() -> None:
     assert runs(status={"phase": "Failed", "reason": "Evicted"}).status_reason == "Evicted"
 
 
+LOST = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+
+
+@pytest.mark.parametrize(
+    "state", [{"waiting": {"reason": "ContainerCreating"}}, {"terminated": LOST}], ids=["first", "then"]
+)
+def test_the_end_of_an_evicted_container_that_is_told_twice_is_one_run(state: dict[str, Any]) -> None:
+    """As a real kubelet wrote it: restartCount went from 0 to 1, and no second run there was."""
+    status = {"name": "main", "restartCount": 1, "state": state, "lastState": {"terminated": LOST}}
+    evicted = runs(status={"phase": "Failed", "reason": "Evicted", "containerStatuses": [status]})
+    assert evicted.containers == (ContainerRuns("main", ended=Ended(137, "ContainerStatusUnknown", None, None)),)
+
+
+def test_a_container_that_was_lost_in_a_pod_that_goes_on_is_a_run() -> None:
+    status = {"name": "main", "restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": LOST}}
+    goes_on = runs(status={"phase": "Running", "containerStatuses": [status]})
+    assert goes_on.containers[0].restarts == 1
+    assert goes_on.containers[0].last == Ended(137, "ContainerStatusUnknown", None, None)
+
+
 def test_an_slo_and_the_applications_measure_are_read() -> None:
     limits = {"resources": {"limits": {"kubesteer.io/egress-bps": "300M"}}}
     pod = runs(

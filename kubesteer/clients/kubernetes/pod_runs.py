@@ -28,6 +28,8 @@ from kubesteer.model.runs import ContainerRuns, Ended, PodRuns
 
 MEASURE_ANNOTATION = "kubesteer.io/reward"
 _MEANT_TO_END = frozenset({"Never", "OnFailure"})
+_OVER = frozenset({"Succeeded", "Failed"})
+_LOST = "ContainerStatusUnknown"
 
 
 class _Running(Part):
@@ -143,7 +145,19 @@ def _containers(spec: _Spec, status: _Status) -> Iterable[ContainerRuns]:
         by_name = {one.name: one for one in statuses or ()}
         for container in containers or ():
             sidecar = init and container.restart_policy == "Always"
-            yield _runs(container, by_name.get(container.name, _RunStatus()), init=init and not sidecar)
+            found = _told_once(by_name.get(container.name, _RunStatus()), is_over=status.phase in _OVER)
+            yield _runs(container, found, init=init and not sidecar)
+
+
+def _told_once(status: _RunStatus, *, is_over: bool) -> _RunStatus:
+    """The kubelet may tell the end of an evicted container twice: as lost, with a restart more, and again as its state.
+
+    In a pod that goes on, a container that was lost is a run like any other.
+    """
+    lost = (status.last_state or _State()).terminated
+    if not is_over or lost is None or lost.reason != _LOST or lost.started_at is not None:
+        return status
+    return _RunStatus(name=status.name, restart_count=max(0, status.restart_count - 1), state=_State(terminated=lost))
 
 
 def _runs(container: Container, status: _RunStatus, *, init: bool) -> ContainerRuns:

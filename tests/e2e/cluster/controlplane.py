@@ -19,6 +19,7 @@ import httpx
 from . import commands
 from .bundles import CONTROL_PLANE, OLDER, OWN
 from .client import ApiError, Client
+from .nodes.real_nodes import RealNodes
 from .ports import free_ports
 from .process import Guard, Process
 from .waiting import eventually
@@ -72,20 +73,23 @@ class ControlPlane:
         older: bool = False,
         api_server_flags: Sequence[str] = (),
         detached: bool = False,
+        real_nodes: int = 0,
     ) -> None:
         """Say what to start. `scheduler_config` None starts no scheduler, {} the stock one.
 
         `older` takes the older minor's API server. `detached` lets the programs outlive this Python process.
+        `real_nodes` need root, and a controller manager, which is then started too.
         """
         self.parts: dict[str, Part] = {}
         self._binaries = binaries
         self._scheduler_config = scheduler_config
-        self._with_controller_manager = controller_manager
+        self._with_controller_manager = controller_manager or real_nodes > 0
         self._with_kwok = kwok
         self._load_test = load_test
         self._api_server_bundle = (OLDER if older else CONTROL_PLANE).name
         self._api_server_flags = api_server_flags
         self._detached = detached
+        self._real_nodes = RealNodes(self, binaries, real_nodes) if real_nodes else None
         self._guard: Guard | None = None
         self._client: Client | None = None
 
@@ -112,6 +116,13 @@ class ControlPlane:
         return self._client
 
     @property
+    def real(self) -> RealNodes:
+        """The real nodes. Raises RuntimeError when none were asked for."""
+        if self._real_nodes is None:
+            raise RuntimeError("control plane: it has no real nodes; pass real_nodes=")
+        return self._real_nodes
+
+    @property
     def kubeconfig(self) -> Path:
         """The administrator's."""
         return self.layout.kubeconfig()
@@ -119,7 +130,9 @@ class ControlPlane:
     def start(self) -> None:
         """Start what the constructor was told, and return when all of it is ready. On failure nothing is left."""
         directory = Path(tempfile.mkdtemp(prefix="kubesteer-bed-", dir=RAM_DISK if RAM_DISK.is_dir() else None))
-        self.layout = commands.Layout(directory, *free_ports(3))
+        etcd_port, peer_port, api_port = free_ports(3)
+        address = self._real_nodes.addresses.machine if self._real_nodes else commands.LOOPBACK
+        self.layout = commands.Layout(directory, etcd_port, peer_port, api_port, address)
         self._guard = None if self._detached else Guard()
         try:
             self._start_parts()
@@ -138,6 +151,8 @@ class ControlPlane:
         if self._client is not None:
             self._client.close()
             self._client = None
+        if self._real_nodes is not None:
+            self._real_nodes.remove()
         shutil.rmtree(self.layout.directory, ignore_errors=True)
 
     def kill(self, part: str) -> None:
@@ -147,7 +162,7 @@ class ControlPlane:
     def restart(self, part: str) -> None:
         """Start a killed part again with its old command line and data, and wait until it is ready."""
         old = self.parts[part]
-        self._launch(part, old.process.command, old.url, old.ready)
+        self.launch(part, old.process.command, old.url, old.ready)
 
     def start_scheduler(
         self, config: Mapping[str, Any] | None = None, *, name: str = SCHEDULER, older: bool = False
@@ -159,7 +174,7 @@ class ControlPlane:
         file.write_text(json.dumps(commands.scheduler_configuration(config or {}, self.layout), indent=2))
         [port] = free_ports(1)
         program = self._binaries.path("kube-scheduler", bundle=(OLDER if older else CONTROL_PLANE).name)
-        return self._launch_serving(name, commands.scheduler(program, file, port), f"https://127.0.0.1:{port}")
+        return self.launch_serving(name, commands.scheduler(program, file, port), f"https://127.0.0.1:{port}")
 
     def stop_scheduler(self, name: str = SCHEDULER) -> None:
         """Stop a scheduler for good, so that another may take its name."""
@@ -174,7 +189,7 @@ class ControlPlane:
             files.append(file)
         [port] = free_ports(1)
         command = commands.kwok(self._binaries.path("kwok", bundle="kwok"), self.layout, port, files)
-        return self._launch_serving(KWOK, command, f"http://127.0.0.1:{port}")
+        return self.launch_serving(KWOK, command, f"http://127.0.0.1:{port}")
 
     def kubeconfig_for(self, token: str, name: str) -> Path:
         """Write a kubeconfig that uses `token`, a ServiceAccount's for instance."""
@@ -196,23 +211,45 @@ class ControlPlane:
         """The end of every part's log, for a failure's report."""
         return "\n".join(f"--- {name}\n{part.process.log_tail(lines)}" for name, part in self.parts.items())
 
+    def launch_serving(self, name: str, command: Sequence[str | Path], url: str, *, path: str = "/healthz") -> Part:
+        """Start a program as a part, and return when the health path under its url says yes."""
+
+        def ready() -> bool:
+            try:
+                return httpx.get(url + path, verify=False, timeout=5.0).is_success
+            except httpx.TransportError:
+                return False
+
+        return self.launch(name, command, url, ready)
+
+    def launch(self, name: str, command: Sequence[str | Path], url: str, ready: Callable[[], bool]) -> Part:
+        """Start a program as a part, and return when it is ready."""
+        process = Process(name, command, directory=self.layout.directory, log=self.layout.log(name), guard=self._guard)
+        self.parts[name] = Part(process, url, ready)
+        process.wait_until(ready, within_s=READY_WITHIN_S)
+        return self.parts[name]
+
     def _start_parts(self) -> None:
         layout = self.layout
-        tokens = {user: secrets.token_urlsafe(24) for user in commands.USERS}
-        commands.write_files(layout, tokens)
+        users = {**commands.USERS, **(self._real_nodes.users if self._real_nodes else {})}
+        tokens = {user: secrets.token_urlsafe(24) for user in users}
+        commands.write_files(layout, users, tokens)
+        node_flags = self._real_nodes.prepare(guarded=not self._detached) if self._real_nodes else ()
         keys = self._binaries.path("keys", bundle=OWN.name)
         subprocess.run([keys, "--directory", layout.directory], check=True)
-        self._launch_serving(ETCD, commands.etcd(self._binaries.path("etcd"), layout), layout.etcd_url, path="/health")
+        self.launch_serving(ETCD, commands.etcd(self._binaries.path("etcd"), layout), layout.etcd_url, path="/health")
         api_server = commands.api_server(
             self._binaries.path("kube-apiserver", bundle=self._api_server_bundle),
             layout,
             controller_manager=self._with_controller_manager,
             load_test=self._load_test,
-            flags=self._api_server_flags,
+            flags=[*node_flags, *self._api_server_flags],
         )
-        self._launch(API_SERVER, api_server, layout.url, lambda: self._connect(tokens["admin"]))
+        self.launch(API_SERVER, api_server, layout.url, lambda: self._connect(tokens["admin"]))
         if self._with_controller_manager:
             self._start_controller_manager()
+        if self._real_nodes is not None:
+            self._real_nodes.start()
         if self._with_kwok:
             self.start_kwok()
         if self._scheduler_config is not None:
@@ -229,7 +266,7 @@ class ControlPlane:
     def _start_controller_manager(self) -> None:
         [port] = free_ports(1)
         command = commands.controller_manager(self._binaries.path(CONTROLLER_MANAGER), self.layout, port)
-        self._launch_serving(CONTROLLER_MANAGER, command, f"https://127.0.0.1:{port}")
+        self.launch_serving(CONTROLLER_MANAGER, command, f"https://127.0.0.1:{port}")
         eventually(self._has_default_service_account, within_s=READY_WITHIN_S, what="default ServiceAccount")
 
     def _has_default_service_account(self) -> bool:
@@ -239,18 +276,3 @@ class ControlPlane:
         except ApiError:
             return False
         return True
-
-    def _launch_serving(self, name: str, command: Sequence[str | Path], url: str, *, path: str = "/healthz") -> Part:
-        def ready() -> bool:
-            try:
-                return httpx.get(url + path, verify=False, timeout=5.0).is_success
-            except httpx.TransportError:
-                return False
-
-        return self._launch(name, command, url, ready)
-
-    def _launch(self, name: str, command: Sequence[str | Path], url: str, ready: Callable[[], bool]) -> Part:
-        process = Process(name, command, directory=self.layout.directory, log=self.layout.log(name), guard=self._guard)
-        self.parts[name] = Part(process, url, ready)
-        process.wait_until(ready, within_s=READY_WITHIN_S)
-        return self.parts[name]

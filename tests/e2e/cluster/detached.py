@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .controlplane import ControlPlane
+from .nodes.real_nodes import removal_script
 from .objects import node
 from .process import kill_program, runs_program
 
@@ -39,14 +40,24 @@ class Note:
         return any(runs_program(pid, program) for pid, program in self.programs.items())
 
 
-def up(binaries: Binaries, note_file: Path, *, nodes: int, scheduler_config: Mapping[str, Any]) -> Note:
-    """Start everything with `nodes` KWOK nodes of 10 Gbit/s and leave it running. Raises AlreadyUpError."""
+def up(
+    binaries: Binaries, note_file: Path, *, nodes: int, scheduler_config: Mapping[str, Any], real_nodes: int = 0
+) -> Note:
+    """Start everything with `nodes` KWOK nodes of 10 Gbit/s and leave it running. Raises AlreadyUpError.
+
+    Real nodes stand beside them and have no network resource: nothing has measured their links yet.
+    """
     old = read_note(note_file)
     if old is not None and old.running:
         raise AlreadyUpError(f"already running: {old.url}, kubeconfig {old.kubeconfig}; stop it with `down` first")
     down(note_file)
     control_plane = ControlPlane(
-        binaries, scheduler_config=scheduler_config, controller_manager=True, kwok=True, detached=True
+        binaries,
+        scheduler_config=scheduler_config,
+        controller_manager=True,
+        kwok=True,
+        detached=True,
+        real_nodes=real_nodes,
     )
     control_plane.start()
     try:
@@ -71,7 +82,7 @@ def down(note_file: Path) -> int:
     if note is None:
         return 0
     killed = sum(kill_program(pid, program) for pid, program in reversed(list(note.programs.items())))
-    shutil.rmtree(note.directory, ignore_errors=True)
+    subprocess.run(["sh", "-c", removal_script(note.directory)], check=True)
     note_file.unlink()
     return killed
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .build import Binaries, cache_folder, find
-from .bundles import ALWAYS, OLDER
+from .bundles import ALWAYS, NODES, OLDER
 from .controlplane import ControlPlane
+from .nodes.packages import why_not
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,23 @@ def older_binaries(binaries: Binaries) -> Binaries:
     if not binaries.has(OLDER):
         pytest.skip("the older minor is not built: run `python -m tests.e2e.cluster build older`")
     return binaries
+
+
+@pytest.fixture(scope="session")
+def node_binaries(binaries: Binaries) -> Binaries:
+    """The same, for tests on real nodes; they are skipped where the machine cannot run any."""
+    if reason := why_not():
+        pytest.skip(reason)
+    if missing := [bundle.name for bundle in NODES if not binaries.has(bundle)]:
+        pytest.fail(f"{', '.join(missing)}: not built; run `python -m tests.e2e.cluster nodes`", pytrace=False)
+    return binaries
+
+
+@pytest.fixture(scope="module")
+def real_bed(node_binaries: Binaries) -> Iterator[ControlPlane]:
+    """A whole cluster of two real nodes, real-0 and real-1, for the tests of one module."""
+    with ControlPlane(node_binaries, scheduler_config={}, real_nodes=2) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -106,6 +106,24 @@ class Guard:
         self._leader.wait()
 
 
+class Afterwards:
+    """A shell script that runs when this Python process has ended, however it does, or when it is told to.
+
+    It waits on a pipe from here, in a session of its own, so that what ends this process does not end the script.
+    """
+
+    def __init__(self, script: str) -> None:
+        self._shell = subprocess.Popen(
+            ["sh", "-c", f"cat >/dev/null\n{script}"], stdin=subprocess.PIPE, start_new_session=True
+        )
+
+    def run(self) -> None:
+        """Run the script now, and return when it is done."""
+        if self._shell.stdin is not None:
+            self._shell.stdin.close()
+        self._shell.wait()
+
+
 def runs_program(pid: int, program: Path) -> bool:
     """Whether that process, perhaps of an earlier run, still runs that program."""
     try:
