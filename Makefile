@@ -54,7 +54,7 @@ node-binaries: cluster-binaries ## What real nodes need: Debian packages (as roo
 	@$(RUN) -m tests.e2e.cluster nodes
 
 e2e: node-binaries ## Against the real kube-scheduler, API server, etcd, kubelet and containerd
-	@$(RUN) -m pytest tests/e2e --override-ini addopts= -q -ra -p no:schemathesis --timeout 600
+	@$(RUN) -m pytest tests/e2e tests/network_probes --override-ini addopts= -q -ra -p no:schemathesis --timeout 600
 
 cluster: $(if $(filter-out 0,$(NODES)),node-binaries,cluster-binaries) ## Start the real control plane and leave it running (KWOK_NODES=3; NODES=2 real nodes, as root)
 	@$(RUN) -m tests.e2e.cluster up --nodes $(KWOK_NODES) --real-nodes $(NODES)
@@ -68,8 +68,8 @@ bench: cluster-binaries ## Measure speed side by side; writes docs/benchmarks.md
 bench-short: cluster-binaries ## The same, short, writing nothing
 	@$(RUN) -m tests.bench --short
 
-bench-rewards: $(INSTALLED) ## How good the learning is, simulated on the real engine; writes docs/rewards.md
-	@$(RUN) -m tests.bench.rewards
+bench-rewards: $(INSTALLED) ## How good the learning is, simulated on the real engine; writes docs/rewards.md (SHORT=1: less, writing nothing)
+	@$(RUN) -m tests.bench.rewards $(if $(SHORT),--short)
 
 demo-rewards: cluster-binaries ## Watch pods leave a bad node and come back once it is repaired (2 minutes)
 	@$(RUN) -m tests.demo.rewards

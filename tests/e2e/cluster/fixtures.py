@@ -39,8 +39,13 @@ def older_binaries(binaries: Binaries) -> Binaries:
 
 @pytest.fixture(scope="session")
 def node_binaries(binaries: Binaries) -> Binaries:
-    """The same, for tests on real nodes; they are skipped where the machine cannot run any."""
+    """The same, for tests on real nodes; they are skipped where the machine cannot run any.
+
+    With KUBESTEER_REAL_NODES=required, as in CI, they fail there instead.
+    """
     if reason := why_not():
+        if os.environ.get("KUBESTEER_REAL_NODES") == "required":
+            pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
     if missing := [bundle.name for bundle in NODES if not binaries.has(bundle)]:
         pytest.fail(f"{', '.join(missing)}: not built; run `python -m tests.e2e.cluster nodes`", pytrace=False)

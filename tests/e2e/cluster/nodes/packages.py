@@ -6,8 +6,12 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .cgroups import hierarchies
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CNI_PLUGINS = Path("/usr/lib/cni")
 NEEDED = {
@@ -23,14 +27,18 @@ NEEDED = {
 """File, or program on PATH, to the Debian package that has it."""
 
 
+ALSO = {"prometheus": "prometheus", "ethtool": "ethtool"}
+"""What tests/network_probes uses where it is there; no node needs it."""
+
+
 class PackagesError(Exception):
     """The packages were not installed; the text says why."""
 
 
-def missing() -> list[str]:
+def missing(needed: Mapping[str, str] = NEEDED) -> list[str]:
     """The packages that have to be installed first."""
     return sorted(
-        {package for program, package in NEEDED.items() if shutil.which(program) is None and not _is_file(program)}
+        {package for program, package in needed.items() if shutil.which(program) is None and not _is_file(program)}
     )
 
 
@@ -47,7 +55,7 @@ def why_not() -> str | None:
 
 def install() -> None:
     """Install what is missing with apt-get, where this is root and there is one, and say so. Raises PackagesError."""
-    packages = missing()
+    packages = missing({**NEEDED, **ALSO})
     if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     print(f"installing {', '.join(packages)} with apt-get ...", flush=True)
