@@ -136,7 +136,7 @@ class Rewards(_Group):
     sample_seed: int = Field(0, ge=0, lt=2**64, description="Seed of those samples; the same for all replicas.")
     half_life_s: float = Field(21_600.0, gt=0, description="Age at which evidence counts half.")
     prior_mean: float = Field(0.5, ge=0, le=1, description="Reward of a pair while nothing is known of type or node.")
-    prior_evidence: float = Field(2.0, gt=0, description="How many runs' worth a pair's prior counts.")
+    prior_evidence: float = Field(4.0, gt=0, description="How many runs' worth a pair's prior counts.")
     startup_wait_s: float = Field(
         10.0, ge=0, le=3600, description="Readiness waits this long for the first list, then goes on without rewards."
     )

@@ -40,7 +40,7 @@ def learner_of(learning: Learning) -> Learner:
 
 def judging_rules(learning: Learning) -> Rules:
     """What counts as an outcome."""
-    return Rules(learning.success_after_s, learning.mttf_s, learning.stuck_after_s)
+    return Rules(learning.success_after_s, learning.mttf_s, learning.stuck_after_s, slow_from=learning.slow_from)
 
 
 def network_of(network: Network) -> tuple[NetworkResource, ...]:

@@ -91,6 +91,9 @@ class Learning(Group, frozen=True):
     ewma_weight: Annotated[float, Meta(gt=0, le=1, description="ewma: weight of the newest outcome.")] = 0.1
     success_after_s: Annotated[Seconds, Meta(description="A container that ran this long is a success.")] = 120.0
     mttf_s: Annotated[Seconds, Meta(description="A run that failed later than this counts 0.5, not 0.")] = 600.0
+    slow_from: Annotated[
+        float, Meta(ge=1, description="A start-up or duration is slow from so many times its type's usual on.")
+    ] = 2.0
     stuck_after_s: Annotated[
         Seconds,
         Meta(description="A pod not started so long after it was scheduled is stuck; its Events are asked for."),

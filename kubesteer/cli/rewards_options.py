@@ -69,7 +69,7 @@ class BeliefOptions:
     ] = 0.5
     prior_evidence: Annotated[
         float, Parameter(help="How many runs' worth that is, as rewards.prior_evidence.", group=_BELIEF)
-    ] = 2.0
+    ] = 4.0
 
 
 def completed(options: StoreOptions, environ: Mapping[str, str]) -> StoreOptions:

@@ -38,7 +38,7 @@ class ScorePolicy:
 
     balance_rule: str = "level"
     balance_weight: float = 1.0
-    reward_weight: float = 1.0
+    reward_weight: float = 0.7
     least_spread: float = 0.05
 
 

@@ -25,7 +25,10 @@ _LONGEST_REASON = 64
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """When a run counts, and as what. Raises InvalidSettings when a field is not a finite number of 0 or more."""
+    """When a run counts, and as what. Raises InvalidSettings when a field is not a finite number of 0 or more.
+
+    slow_from is 1 or more.
+    """
 
     success_after_s: float = 120.0
     """A container that ran so long did well."""
@@ -35,6 +38,9 @@ class Rules:
     """A pod that did not start within this is stuck, and its events are worth a look."""
     slack_s: float = 2.0
     """Times in the API are whole seconds; two differences of them differ by this without meaning anything."""
+    slow_from: float = 2.0
+    """A start-up or a duration is slow from so many times the usual on. What is nearer to it is chance: with 1, half of
+    all runs would count less than 1, and nodes with lucky ones would gather pods."""
     clock_skew_s: float = 10.0
     """By how much a node's clock may be behind the API server's, which tells when a deletion was asked for."""
 
@@ -43,6 +49,8 @@ class Rules:
             value = getattr(self, one.name)
             if not (isinstance(value, int | float) and 0 <= value < math.inf):
                 raise InvalidSettings(f"{one.name} {shown(value)} is not a finite number of 0 or more")
+        if self.slow_from < 1:
+            raise InvalidSettings(f"slow_from {shown(self.slow_from)} is not 1 or more: times the usual")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +238,10 @@ def _scaled(case: _Case, container: ContainerRuns, run: int, good: Reason, time_
 
 
 def _share(usual_s: float | None, this_s: float | None, rules: Rules) -> float | None:
-    """What is usual by what this took; None where one is not known or this is not the slower one."""
-    if usual_s is None or this_s is None or this_s <= usual_s + rules.slack_s:
+    """What still passes for usual by what this took; None where one is not known or this is no slower than that."""
+    if usual_s is None or this_s is None or this_s <= max(usual_s * rules.slow_from, usual_s + rules.slack_s):
         return None
-    return usual_s / this_s
+    return usual_s * rules.slow_from / this_s
 
 
 def _starting_for_s(case: _Case, is_running: bool) -> float | None:

@@ -35,7 +35,7 @@ class Belief:
 
     prior_mean: float = 0.5
     """What is believed of a pair while nothing is known of its type or its node either, 0..1."""
-    prior_evidence: float = 2.0
+    prior_evidence: float = 4.0
     """How many runs' worth a pair's prior is; above 0."""
     half_life_s: float = 6 * 3600.0
     """Evidence is worth half after this long; 1 or more, infinity for evidence that never fades."""

@@ -175,7 +175,7 @@ def expect_of_web_and_db(extender: Extender, good: str) -> None:
     50 runs weigh s = 50 / 52 = 0.9615. Global mean (2 x 0.5 + s (0.95 + 3 x 0.2)) / (2 + 4 s) = 0.426; web's mean
     (2 x 0.426 + 1.4904) / 5.8462 = 0.4007. Node effects: good s (0.95 - 0.4007) / (2 + s) = 0.178, bad -0.065; so db
     is believed to be 0.604 on the good node and 0.361 on the others, 0.243 apart. web on its good node has the prior
-    0.250 (from the bad ones) and the mean (2 x 0.250 + 50 x 0.95) / 52 = 0.923, on a bad one 0.458 and 0.210: 0.713
+    0.250 (from the bad ones) and the mean (4 x 0.250 + 50 x 0.95) / 54 = 0.898, on a bad one 0.458 and 0.219: 0.679
     apart. A few minutes change the third digit only.
     """
     bad = next(name for name in NODES if name != good)
@@ -185,7 +185,7 @@ def expect_of_web_and_db(extender: Extender, good: str) -> None:
         return round(learned[good]["reward"] - learned[bad]["reward"], 2)
 
     eventually(lambda: apart("db") == pytest.approx(0.24, abs=0.01), within_s=5, what="parents that follow rewards")
-    assert apart("web") == pytest.approx(0.71, abs=0.01)
+    assert apart("web") == pytest.approx(0.68, abs=0.01)
     assert explained(extender, "db")[good]["reward"] == pytest.approx(0.604, abs=0.01)
     assert explained(extender, "db")[good]["learned"]["evidence"] == 0
     assert explained(extender, "web")[good]["learned"]["evidence"] == pytest.approx(RUNS, rel=0.01)

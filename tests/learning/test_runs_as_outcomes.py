@@ -68,7 +68,8 @@ def test_a_run_counts_for_how_it_went(container: ContainerRuns, want: list[objec
         pytest.param(end(0, 0, 300), None, ran(0, 1.0, "Completed"), id="nothing is usual yet"),
         pytest.param(end(0, 0, 300), 300, ran(0, 1.0, "Completed"), id="as fast as usual"),
         pytest.param(end(0, 0, 300), 600, ran(0, 1.0, "Completed"), id="faster: no more than 1"),
-        pytest.param(end(0, 0, 300), 75, ran(0, 0.25, "SlowRun"), id="75 / 300 = 0.25"),
+        pytest.param(end(0, 0, 300), 75, ran(0, 0.5, "SlowRun"), id="2 x 75 / 300 = 0.5"),
+        pytest.param(end(0, 0, 300), 150, ran(0, 1.0, "Completed"), id="twice as long: chance"),
         pytest.param(end(0, 0, 3), 1, ran(0, 1.0, "Completed"), id="2 s more, in times of whole seconds: no slower"),
         pytest.param(end(0, None, None), 75, ran(0, 1.0, "Completed"), id="no times: no speed"),
     ],
@@ -81,8 +82,8 @@ def test_a_job_counts_for_its_speed(how: object, usual_s: float | None, want: ob
 def test_a_job_of_two_containers_took_as_long_as_the_longer_one() -> None:
     both = (ended(end(0, 0, 40), name="a"), ended(end(0, 0, 100), name="b"))
     job = pod(*both, to_completion=True, phase="Succeeded")
-    judgement = judged(job, 400, usual_duration_s=50)
-    # 50 / 100
+    judgement = judged(job, 400, usual_duration_s=25)
+    # 2 x 25 / 100
     assert told(judgement) == [ran(0, 0.5, "SlowRun", "a"), ran(0, 0.5, "SlowRun", "b")]
     assert judgement.duration_s == 100
 

@@ -17,9 +17,10 @@ NOW_S = 300
         pytest.param(10, 10, (1.0, "Ran"), id="as usual"),
         pytest.param(5, 10, (1.0, "Ran"), id="faster"),
         pytest.param(12, 10, (1.0, "Ran"), id="2 s later: whole seconds cannot tell"),
-        pytest.param(40, 10, (0.25, "SlowStart"), id="10 / 40 = 0.25"),
+        pytest.param(20, 10, (1.0, "Ran"), id="twice as long: chance"),
+        pytest.param(40, 10, (0.5, "SlowStart"), id="2 x 10 / 40 = 0.5"),
         pytest.param(40, None, (1.0, "Ran"), id="nothing is usual yet"),
-        pytest.param(None, 30, (0.1, "SlowStart"), id="not ready after 300 s: 30 / 300 = 0.1 so far"),
+        pytest.param(None, 30, (0.2, "SlowStart"), id="not ready after 300 s: 2 x 30 / 300 = 0.2 so far"),
     ],
 )
 def test_a_slow_start_makes_less_of_the_first_run(ready_s: object, usual_s: object, want: tuple[float, str]) -> None:
@@ -29,9 +30,9 @@ def test_a_slow_start_makes_less_of_the_first_run(ready_s: object, usual_s: obje
 
 
 def test_a_start_up_that_was_noted_counts_and_not_a_readiness_that_came_back() -> None:
-    judgement = judged(pod(running(5), ready_s=290), NOW_S, usual_startup_s=10, startup_s=20.0)
-    assert told(judgement) == [("main", "run", 0, 0.5, "SlowStart")]  # 10 / 20, not 10 / 290
-    assert judgement.startup_s == 20
+    judgement = judged(pod(running(5), ready_s=290), NOW_S, usual_startup_s=10, startup_s=40.0)
+    assert told(judgement) == [("main", "run", 0, 0.5, "SlowStart")]  # 2 x 10 / 40, not 2 x 10 / 290
+    assert judgement.startup_s == 40
 
 
 def test_a_pod_that_lost_its_readiness_did_not_start_slowly() -> None:
@@ -69,7 +70,7 @@ def test_a_network_that_falls_short_makes_less_of_a_run() -> None:
 
 def test_the_smallest_of_what_is_known_counts() -> None:
     known: dict[str, Any] = {"usual_startup_s": 10, "achieved": 0.5, "measure": 0.8}
-    slow = pod(running(5), ready_s=40, measure="0.9")
+    slow = pod(running(5), ready_s=80, measure="0.9")
     assert told(judged(slow, NOW_S, **known)) == [("main", "run", 0, 0.25, "SlowStart")]
     quick = pod(running(5), ready_s=10, measure="0.3")
     assert told(judged(quick, NOW_S, **known)) == [("main", "run", 0, 0.3, "Measure")]

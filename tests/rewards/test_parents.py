@@ -45,17 +45,17 @@ def test_before_the_first_refresh_the_prior_mean_holds_for_every_pair() -> None:
     table.put(RewardRecord("n1", "web", 1.0, 8.0, NOW_S))
     assert table.refreshed_at_s is None
     assert [prior(table, *pair) for pair in (("web", "n1"), ("web", "n2"), ("db", "n1"))] == [0.4, 0.4, 0.4]
-    assert mean(table, "web", "n1") == pytest.approx((0.4 * 2 + 8) / 10)
+    assert mean(table, "web", "n1") == pytest.approx((0.4 * 4 + 8) / 12)
     table.refresh(NOW_S)
     assert table.refreshed_at_s == NOW_S
     assert prior(table, "db", "n1") > 0.4
 
 
 def test_a_pairs_own_runs_are_no_part_of_its_prior() -> None:
-    """The only record there is: its prior is the prior mean, and its runs count once: (1 + 0) / (2 + 6)."""
+    """The only record there is: its prior is the prior mean, and its runs count once: (2 + 0) / (4 + 6)."""
     table = table_of(("web", "n1", 0.0, 6.0))
     assert prior(table, "web", "n1") == 0.5
-    assert mean(table, "web", "n1") == pytest.approx(1 / 8)
+    assert mean(table, "web", "n1") == pytest.approx(2 / 10)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def test_a_node_is_judged_by_how_many_types_fail_there_and_not_by_how_often(fail
 
 
 def test_one_failing_type_moves_another_less_than_its_own_first_run_does() -> None:
-    """db is tried on all nodes but n0, where web fails: expected 0.66 there; two runs of its own that do well: 0.83."""
+    """db is tried on all nodes but n0, where web fails: expected 0.66 there; four runs of its own that do well: 0.83."""
     good = [(t, f"n{n}", 1.0, MUCH) for t in ("web", "db") for n in range(1, 100)]
     table = table_of(*good, ("web", "n0", 0.0, MUCH))
     assert prior(table, "db", "n0") == pytest.approx(0.99 - 0.98 / 3, abs=0.01)
-    table.put(RewardRecord("n0", "db", 1.0, 2.0, NOW_S))
+    table.put(RewardRecord("n0", "db", 1.0, 4.0, NOW_S))
     assert mean(table, "db", "n0") == pytest.approx((0.66 + 1) / 2, abs=0.01)
 
 

@@ -57,11 +57,11 @@ async def test_beta_is_the_default_and_explain_tells_evidence_prior_and_mean() -
     """n0: 20 runs two half-lives old are 5; s = 5/7. Of n1 and n2 nothing is known but web's mean elsewhere.
 
     Global (2 x 0.5 + 5/7) / (2 + 5/7) = 0.6316; type (2 x 0.6316 + 5/7) / (2 + 5/7) = 0.7285. n0 itself has the prior
-    mean as its prior: (2 x 0.5 + 5 x 1) / 7.
+    mean as its prior: (4 x 0.5 + 5 x 1) / 9.
     """
     there = of(reward("n0", 1.0, age_s=2 * HALF_LIFE_S))
     told = await there.explain(web(), ["n0", "n1"])
-    assert told["n0"]["learned"] == {"evidence": 5.0, "prior": 0.5, "mean": round(6 / 7, 4), "sample": None}
+    assert told["n0"]["learned"] == {"evidence": 5.0, "prior": 0.5, "mean": round(7 / 9, 4), "sample": None}
     assert told["n1"]["learned"] == {"evidence": 0.0, "prior": 0.7285, "mean": 0.7285, "sample": None}
     assert told["n0"]["reward"] == told["n0"]["learned"]["mean"]
 
@@ -138,8 +138,8 @@ async def test_a_node_that_did_badly_is_tried_again_by_sample_and_not_by_mean(
 
 
 async def test_quarantine_under_thompson_goes_by_the_mean() -> None:
-    """n0: (2 x 0.95 + 10 x 0.1) / 12 = 0.24 is below 0.3, and about one sample in four is not."""
-    bad = reward("n0", 0.1, evidence=10.0)
+    """n0: (4 x 0.95 + 30 x 0.1) / 34 = 0.2 is below 0.3, and some samples are not."""
+    bad = reward("n0", 0.1, evidence=30.0)
     there = of(bad, *ONE_BAD[1:], choice="thompson", filter={"quarantine_below": 0.3})
     samples = []
     for i in range(30):

@@ -1,0 +1,171 @@
+"""The policies that are held against each other, each as it runs in a cluster: agents that learn, a reader, an engine.
+
+Agents: one real Column a node, fed by the real judges. Reader: the real RewardTable and RewardView. Only the store
+between them is left out: what agents write is put into the table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from extender.rewards import RewardView
+from kubesteer.clients.rewards.port import SourceStatus
+from kubesteer.placement.policy import Policy, ScorePolicy
+from kubesteer.rewards import judging, kuberl
+from kubesteer.rewards.column import Column
+from kubesteer.rewards.judging import Judgement, Rules, Surroundings
+from kubesteer.rewards.learners import BetaLearner, EwmaLearner, Learner
+from kubesteer.rewards.table import Belief, RewardTable
+from kubesteer.rewards.usual import Usual, usual_elsewhere
+from tests.bench.rewards.scene import HALF_LIFE_S, NODES, node
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kubesteer.model.cluster import PodSummary
+    from kubesteer.model.runs import PodRuns
+    from kubesteer.placement.table import NodeTable
+    from tests.bench.rewards.world import Known
+
+    Floats = NDArray[np.float64]
+    Judge = Callable[[PodRuns, Rules, Surroundings, float], Judgement]
+
+NOTHING, KUBERL, KUBERL_ALONE = "no learning", "kubeRL's rule", "kubeRL's rule, its weight"
+BETA, THOMPSON = "Beta mean", "Beta Thompson"
+REFRESH_S = 30.0
+"""Priors are brought up to date this often; the extender does it within a second, to no other effect but CPU time."""
+OTHERS_S = 1800.0
+"""What is usual elsewhere is looked up this often; agents look every 5 minutes, to the same medians."""
+KUBERL_WEIGHT = 10.0
+"""The extender weight in kubeRL's own scheduler configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A policy.
+
+    steps: rewards are rounded down to so many steps, as kubeRL's integer score is; 0 leaves them. samples: choose by
+    Thompson samples.
+    """
+
+    judge: Judge
+    learner: Learner
+    belief: Belief
+    score: ScorePolicy = field(default_factory=ScorePolicy)
+    steps: int = 0
+    samples: bool = False
+
+    def policy(self) -> Policy:
+        return Policy(score=self.score)
+
+    def mind(self, nodes: NodeTable, seed: int) -> Agents:
+        return Agents(self, nodes, seed)
+
+
+def beta(*, samples: bool = False) -> Contender:
+    """kubesteer's own, with its default settings."""
+    return Contender(judging.judge, BetaLearner(HALF_LIFE_S), Belief(half_life_s=HALF_LIFE_S), samples=samples)
+
+
+def kuberl_rule(reward_weight: float = ScorePolicy().reward_weight) -> Contender:
+    """kubeRL's events, means and integer scores, at this weight beside a balance weight of 1."""
+    return Contender(kuberl.judge, EwmaLearner(), Belief(policy="ewma"), ScorePolicy(reward_weight=reward_weight), 10)
+
+
+def contenders() -> dict[str, Contender]:
+    """Those that the report is about."""
+    return {
+        NOTHING: Contender(judging.judge, BetaLearner(), Belief(policy="none")),
+        KUBERL: kuberl_rule(),
+        KUBERL_ALONE: kuberl_rule(KUBERL_WEIGHT),
+        BETA: beta(),
+        THOMPSON: beta(samples=True),
+    }
+
+
+class _Store:
+    """A store that was heard of just now."""
+
+    _STATUS = SourceStatus(
+        "bench", synced=True, last_contact_age_s=0.0, revision=0, records=0, skipped=0, last_error=None, resyncs=0
+    )
+
+    async def run(self) -> None:
+        """Nothing comes from it by itself."""
+
+    def status(self) -> SourceStatus:
+        """Always fresh."""
+        return self._STATUS
+
+
+class Agents:
+    """Satisfies world.Mind: every node's agent, and the reader of what they write."""
+
+    def __init__(self, contender: Contender, nodes: NodeTable, seed: int) -> None:
+        self._contender = contender
+        self._columns = [Column(node(row).name, contender.learner) for row in range(NODES)]
+        for column in self._columns:
+            column.load((), 0.0)
+        self._pods_on: list[set[str]] = [set() for _ in range(NODES)]
+        self._changed: set[int] = set()
+        self._table = RewardTable(contender.belief)
+        self._view = RewardView(
+            self._table,
+            _Store(),
+            nodes,
+            stale_after_s=math.inf,
+            sample_seed=seed if contender.samples else None,
+        )
+        self._usual: dict[str, Usual] = {}
+        self._refresh_at_s = self._others_at_s = -math.inf
+        self._rules = Rules()
+
+    def saw(self, row: int, pod: PodRuns, now_s: float) -> float | None:
+        """Judges and learns; nobody who learns nothing does."""
+        if self._contender.belief.policy == "none":
+            return None
+        column = self._columns[row]
+        self._pods_on[row].add(pod.uid)
+        usual = self._usual.get(pod.pod_type, Usual())
+        around = Surroundings(usual.startup_s, usual.duration_s, column.startup_of(pod.uid))
+        judgement = self._contender.judge(pod, self._rules, around, now_s)
+        column.take(pod, judgement, now_s)
+        self._changed.add(row)
+        return judgement.next_look_s
+
+    def gone(self, row: int, pod: PodRuns) -> None:
+        """The API tells of it no more, so what was counted of it may be forgotten."""
+        self._pods_on[row].discard(pod.uid)
+        self._columns[row].prune(self._pods_on[row])
+
+    def publish(self, now_s: float) -> None:
+        """What has changed is written and read."""
+        for row in self._changed:
+            batch = self._columns[row].take_batch(100)
+            for record in batch.puts:
+                self._table.put(record)
+            self._columns[row].written(batch)
+        self._changed.clear()
+        if now_s >= self._refresh_at_s:
+            self._table.refresh(now_s)
+            self._refresh_at_s = now_s + REFRESH_S
+        if now_s >= self._others_at_s:
+            # Agents look at a sample each, of all nodes but their own; here all look at the same records.
+            self._usual = usual_elsewhere(self._table.rows(), "", now_s)
+            self._others_at_s = now_s + OTHERS_S
+
+    def opinion(self, pod: PodSummary, rows: NDArray[np.intp], now_s: float) -> Known | None:
+        """The view's, in kubeRL's steps where it is kubeRL's."""
+        opinion = self._view.on(rows, pod, now_s)
+        if opinion is None:
+            return None
+        reward, steps = opinion.reward, self._contender.steps
+        if steps:
+            # kubeRL stores six decimals.
+            reward = np.floor(np.round(reward, 6) * steps) / steps
+        return reward, opinion.beliefs.mean, opinion.beliefs.evidence
