@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from kubesteer.model.errors import InvalidRecord
 from kubesteer.model.reward import OTHER_TYPES, RewardRecord, parse_time
@@ -16,12 +15,12 @@ from kubesteer.rewards.reasons import Reason
 FEWEST = 3
 """A median of fewer samples tells nothing."""
 PULL_COUNTS_S = 3600.0
-"""For so long an image that could not be pulled elsewhere is taken for one that cannot be pulled."""
+"""What other nodes told of a type's pods so long ago still says whether its image can be had."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """Of one pod type: medians in seconds, None where too little is known, and whether its image fails elsewhere."""
+    """Of one pod type: medians in seconds, None where too little is known; whether its image fails elsewhere too."""
 
     startup_s: float | None = None
     duration_s: float | None = None
@@ -38,7 +37,7 @@ def usual_elsewhere(records: Iterable[RewardRecord], node: str, now_s: float) ->
         pod_type: Usual(
             _median_s(held, STARTUP),
             _median_s(held, DURATION),
-            any(_is_pull_failure(each, now_s) for record in held for each in outcomes_of(record)),
+            _pull_fails(held, now_s),
         )
         for pod_type, held in by_type.items()
     }
@@ -49,8 +48,19 @@ def _median_s(records: Iterable[RewardRecord], name: str) -> float | None:
     return median(samples) if len(samples) >= FEWEST else None
 
 
-def _is_pull_failure(outcome: dict[str, Any], now_s: float) -> bool:
-    try:
-        return outcome.get("reason") == Reason.PULL and now_s - parse_time(outcome.get("time")) <= PULL_COUNTS_S
-    except InvalidRecord:
-        return False
+def _pull_fails(records: Iterable[RewardRecord], now_s: float) -> bool:
+    """Whether the image fails on at least half of the nodes that tell of it: a few bad nodes are not elsewhere."""
+    failed = [last for record in records if (last := _failed_last(record, now_s)) is not None]
+    return any(failed) and 2 * sum(failed) >= len(failed)
+
+
+def _failed_last(record: RewardRecord, now_s: float) -> bool | None:
+    """Whether the newest that a node tells is a failed pull; None where it tells nothing that is new enough."""
+    told: list[tuple[float, bool]] = []
+    for each in outcomes_of(record):
+        try:
+            told.append((parse_time(each.get("time")), each.get("reason") == Reason.PULL))
+        except InvalidRecord:
+            continue
+    newest_s, failed = max(told, default=(-PULL_COUNTS_S, False))
+    return failed if now_s - newest_s <= PULL_COUNTS_S else None

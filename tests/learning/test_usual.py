@@ -45,3 +45,13 @@ def test_medians_are_over_all_other_nodes() -> None:
 def test_an_image_that_failed_elsewhere_within_the_hour_fails_elsewhere(extra: dict[str, Any], fails: bool) -> None:
     assert usual_elsewhere([record("n2", **extra)], "n1", T) == {"web": Usual(pull_fails=fails)}
     assert usual_elsewhere([record("n1", **extra)], "n1", T) == {}
+
+
+@pytest.mark.parametrize(("failing", "pulling", "fails"), [(1, 0, True), (1, 1, True), (2, 3, False), (8, 34, False)])
+def test_an_image_that_fails_on_fewer_than_half_of_the_nodes_is_those_nodes_fault(
+    failing: int, pulling: int, fails: bool
+) -> None:
+    well = {"recent": [failed_pull(-60), failed_pull(0, "Ran")]}
+    others = [record(f"bad-{n}", bad=[failed_pull(0)]) for n in range(failing)]
+    others += [record(f"good-{n}", **well) for n in range(pulling)]
+    assert usual_elsewhere(others, "n1", T)["web"].pull_fails is fails
