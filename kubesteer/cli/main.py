@@ -18,6 +18,7 @@ app = cyclopts.App(
 )
 app.command("kubesteer.cli.trial:try_pods", name="try", help="Ask a running extender where pods would go, and why.")
 app.command("kubesteer.cli.rewards:app", name="rewards", help="What was learned: show, explain, set, reset, export.")
+app.command("kubesteer.cli.config:app", name="config", help="kube-scheduler's configuration: check one, or make one.")
 
 
 def main() -> None:

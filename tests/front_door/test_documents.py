@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -27,18 +26,8 @@ def test_every_make_command_that_a_document_names_is_a_target(document: Path) ->
     assert named <= targets
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "scheduler-config").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_scheduler_configuration_avoids_the_known_traps(file: Path) -> None:
-    for entry in yaml.safe_load(file.read_text())["extenders"]:
-        assert entry["nodeCacheCapable"] is True
-        assert entry["ignorable"] is True
-        assert entry["weight"] > 0
-        assert entry["httpTimeout"].endswith("s")
-        assert not entry["enableHTTPS"] or "caFile" in entry["tlsConfig"]
-
-
 def test_ci_calls_only_targets_that_the_makefile_has() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    called = re.findall(r"^make ([a-z0-9-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    called = re.findall(r"^(?:[A-Z_]+=\S+ )*make ([a-z0-9-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     assert called
     assert set(called) <= targets
