@@ -186,6 +186,7 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
         ("troubles", lambda: troubles.run(look_s=every, sleep=env.sleep)),
         ("warnings", warnings.run),
         ("network", lambda: link_loop.run(lambda: pods.synced)),
+        ("state", link_loop.run_telling),
     ]
     if settings.others.records:
         loops.append(("others", lambda: others.run(every_s=settings.others.every_s, sleep=env.sleep)))

@@ -21,6 +21,8 @@ _BATCH = 50
 """Records in one transaction: what is folded together must be written together, and etcd takes 128 changes."""
 _LOOK_AGAIN_S = 1.0
 """Between two looks at another agent's claim."""
+_CLAIM, _WRITE, _KEEP = "claim", "write", "keep"
+"""What may fail by itself."""
 _LAST_WORD_S = 2.0
 """What the last write and the release of the claim may take."""
 
@@ -39,7 +41,7 @@ class WriterPace:
 
 
 class ColumnWriter:
-    """The one way from this agent to its column. `fault` is what is wrong with the store now."""
+    """The one way from this agent to its column."""
 
     def __init__(
         self,
@@ -64,7 +66,12 @@ class ColumnWriter:
         self._metrics = metrics
         self.is_claimed = False
         self.heard_at_s: float | None = None
-        self.fault: str | None = None
+        self._faults: dict[str, str] = {}
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the store now. One that is full is there, and takes nothing."""
+        return next(iter(self._faults.values()), None)
 
     async def try_claim(self) -> bool:
         """Makes this agent the only writer; False while the store is away.
@@ -84,11 +91,11 @@ class ColumnWriter:
                 told = True
                 await self._sleep(_LOOK_AGAIN_S)
             except StoreUnavailable as exc:
-                self._failed(exc)
+                self._failed(_CLAIM, exc)
                 return False
             else:
                 self.is_claimed = True
-                self._heard()
+                self._worked(_CLAIM)
                 return True
 
     async def run(self) -> None:
@@ -100,8 +107,10 @@ class ColumnWriter:
             try:
                 await self.flush()
             except StoreUnavailable as exc:
-                self._failed(exc)
+                self._failed(_WRITE, exc)
                 await self._backoff.pause()
+            else:
+                self._backoff.reset()
 
     async def run_keeping(self) -> None:
         """Keeps claim and lease alive, until cancelled. Raises as `run`."""
@@ -115,9 +124,9 @@ class ColumnWriter:
         try:
             whole = await self._store.keep()
         except StoreUnavailable as exc:
-            self._failed(exc)
+            self._failed(_KEEP, exc)
             return
-        self._heard()
+        self._worked(_KEEP)
         if not whole and self._column.is_loaded:
             self._log.warning("the store has lost the column; it is written again", records=len(self._column))
             self._column.rewrite()
@@ -133,14 +142,14 @@ class ColumnWriter:
                 continue
             self._column.written(batch)
             self._metrics.writes.inc()
-            self._heard()
+            self._worked(_WRITE)
 
     async def put_state(self, state: NodeState) -> None:
         """Stores the node's state. Raises StoreUnavailable, also while the column is not claimed yet."""
         if not self.is_claimed:
             raise StoreUnavailable("the column is not claimed yet")
         await self._store.put_state(state)
-        self._heard()
+        self.heard_at_s = self._clock()
 
     async def close(self) -> None:
         """Writes what is left and gives the claim back, where the store is quick to do so.
@@ -163,22 +172,24 @@ class ColumnWriter:
         try:
             records = await self._store.load()
         except StoreUnavailable as exc:
-            self._failed(exc)
+            self._failed(_CLAIM, exc)
             return False
         self._column.load(records, self._unix_clock())
-        self._heard()
+        self._worked(_CLAIM)
+        self._backoff.reset()
         self._log.info("column loaded", records=len(records))
         return True
 
-    def _heard(self) -> None:
+    def _worked(self, what: str) -> None:
+        """A store that takes a write is well; one that does something else may still take none."""
         self.heard_at_s = self._clock()
-        if self.fault is not None:
+        left = {} if what == _WRITE else {name: why for name, why in self._faults.items() if name != what}
+        if self._faults and not left:
             self._log.info("the store is back", waiting=self._column.dirty())
-        self.fault = None
-        self._backoff.reset()
+        self._faults = left
 
-    def _failed(self, exc: StoreUnavailable) -> None:
+    def _failed(self, what: str, exc: StoreUnavailable) -> None:
         self._metrics.failed_writes.inc()
-        if self.fault is None:
+        if not self._faults:
             self._log.warning("the store is away; nothing is lost meanwhile", why=str(exc))
-        self.fault = str(exc)
+        self._faults[what] = str(exc)

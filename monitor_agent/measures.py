@@ -66,8 +66,11 @@ class MeasuredPods:
         self.fault = None
         found = []
         for measured, measure in measures.items():
+            pod = self._book.runs.get(pods[measured].uid)
+            if pod is None:
+                continue  # It has gone meanwhile, and must not be judged again.
             if measure.value is None:
-                self._on_problem(pods[measured], measure.problem)
+                self._on_problem(pod, measure.problem)
             else:
-                found.append((pods[measured], measure.value))
+                found.append((pod, measure.value))
         self._values.replace(found)

@@ -5,6 +5,7 @@ What to publish is capacity.py's decision; what is read comes from the probes. O
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ PutState = Callable[[NodeState], Awaitable[None]]
 """Stores the node's state. Raises StoreUnavailable, ColumnClaimed."""
 _MOST_EVENTS = 20
 """Kept while the API server does not take them; the oldest go first."""
+_MOST_ROUNDS_OFF = 15
+"""Readings without an attempt, once the API server has refused several in a row."""
 
 
 class Link(Protocol):
@@ -64,7 +67,7 @@ class NetworkPace:
 
 
 class NetworkLoop:
-    """Reads, decides, writes; what could not be written is decided anew at the next reading."""
+    """Reads, decides, writes; what could not be written is decided anew at a later reading."""
 
     def __init__(
         self,
@@ -97,7 +100,10 @@ class NetworkLoop:
         self._log = log
         self._metrics = metrics
         self._memory = Memory()
+        self._state: NodeState | None = None
         self._written: NodeState | None = None
+        self._has_news = asyncio.Event()
+        self._refusals = self._rounds_off = 0
         self._untold: deque[NodeEvent] = deque(maxlen=_MOST_EVENTS)
         self._marks: tuple[str, NodeCondition | None, bool | None] = ("", None, None)
         self._reading: LinkReading | None = None
@@ -107,7 +113,7 @@ class NetworkLoop:
         self.fault: str | None = None
 
     async def run(self, pods_are_known: Callable[[], bool]) -> None:
-        """Works until it is cancelled. Raises ColumnClaimed when another agent has taken over.
+        """Works until it is cancelled.
 
         Until the pods are known, nothing is: what is published must not fall below what they were promised.
         """
@@ -117,6 +123,17 @@ class NetworkLoop:
         while True:
             await self.step()
             await self._sleep(self._pace.read_s)
+
+    async def run_telling(self) -> None:
+        """Stores the state when there is news, until cancelled: no reading waits for a slow store.
+
+        Raises ColumnClaimed when another agent has taken over.
+        """
+        while True:
+            await self._has_news.wait()
+            self._has_news.clear()
+            if self._state is not None:
+                await self._tell_store(self._state)
 
     async def step(self) -> None:
         """One reading, and what follows from it."""
@@ -130,7 +147,9 @@ class NetworkLoop:
         for event in publication.events:
             tell = self._log.warning if event.kind == "Warning" else self._log.info
             tell("network", reason=event.reason, message=event.message)
-        await self._tell_store()
+        self._state = NodeState(self._book.name, self._unix_clock(), dict(self._rate_bps), dict(self.limit_bps))
+        if self._written is None or self._is_news(self._written, self._state):
+            self._has_news.set()
         if self._pace.publish:
             self._untold.extend(publication.events)
             await self._tell_cluster(publication)
@@ -156,10 +175,7 @@ class NetworkLoop:
             allocatable=whole_amounts(status.allocatable if status else None, names),
         )
 
-    async def _tell_store(self) -> None:
-        state = NodeState(self._book.name, self._unix_clock(), dict(self._rate_bps), dict(self.limit_bps))
-        if self._written is not None and not self._is_news(self._written, state):
-            return
+    async def _tell_store(self, state: NodeState) -> None:
         try:
             await self._put_state(state)
         except StoreUnavailable as exc:
@@ -183,6 +199,9 @@ class NetworkLoop:
         node = self._book.node
         if node is None:
             return
+        if self._rounds_off > 0:
+            self._rounds_off -= 1
+            return
         uid = node.metadata.uid or ""
         try:
             if publication.numbers:
@@ -198,8 +217,11 @@ class NetworkLoop:
                 self._log.warning("node not written; tried again", why=str(exc))
             self.fault = str(exc)
             self._metrics.publish_failed.inc()
+            self._rounds_off = min(2**self._refusals - 1, _MOST_ROUNDS_OFF)
+            self._refusals = min(self._refusals + 1, _MOST_ROUNDS_OFF)
         else:
             self.fault = None
+            self._refusals = 0
 
     async def _mark(self, publication: Publication, uid: str) -> None:
         """Condition and taint, each written when it differs from what this agent last wrote on this very node."""

@@ -108,7 +108,8 @@ class Trouble(Group, frozen=True):
     """Pods that do not get started, or that a probe may have killed: their Events tell why."""
 
     every_s: Annotated[
-        Seconds, Meta(description="Events of one pod are asked for this often, while they may tell.")
+        Seconds,
+        Meta(description="Wait before Events of one pod are asked for again; doubles, to 32 times, while it is stuck."),
     ] = 30.0
     pods: Annotated[int, Meta(ge=1, le=1000, description="Pods asked about in one round; the rest wait.")] = 10
 

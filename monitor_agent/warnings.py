@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Protocol
 
 from kubesteer.model.errors import ClusterUnavailable
@@ -11,6 +12,9 @@ from monitor_agent.logs import Log
 from monitor_agent.metrics import Metrics
 
 _MOST_WAITING = 100
+_MOST_OF_A_POD = 8
+"""Problems of one pod that are told; somebody may think of a new one every second."""
+_NUMBER = re.compile(r"\d[\d.]*")
 
 
 class WarningEvents(Protocol):
@@ -21,20 +25,21 @@ class WarningEvents(Protocol):
 
 
 class Warnings:
-    """Tells each problem of a pod once, until the pod is gone or has another problem."""
+    """Tells each problem of a pod once. A problem with another number in it is the same one."""
 
     def __init__(self, events: WarningEvents, *, log: Log, metrics: Metrics) -> None:
         self._events = events
         self._log = log
         self._metrics = metrics
-        self._told: dict[str, str] = {}
+        self._told: dict[str, set[str]] = {}
         self._waiting: asyncio.Queue[tuple[PodRuns, str]] = asyncio.Queue(_MOST_WAITING)
 
     def bad_measure(self, pod: PodRuns, problem: str) -> None:
         """The pod's own measure cannot be used."""
-        if self._told.get(pod.uid) == problem:
+        told, kind = self._told.setdefault(pod.uid, set()), _NUMBER.sub("#", problem)
+        if kind in told or len(told) == _MOST_OF_A_POD:
             return
-        self._told[pod.uid] = problem
+        told.add(kind)
         self._metrics.bad_measures.inc()
         self._log.warning("measure not used", pod=f"{pod.namespace}/{pod.name}", problem=problem)
         if not self._waiting.full():

@@ -18,9 +18,10 @@ import pytest
 
 from kubesteer.clients.rewards.etcd import etcd_writer
 from kubesteer.model.reward import RewardRecord
-from tests.agent.builders import NODE, ended, node, pod, waiting
+from tests.agent.builders import NODE, ended, node, pod, running, waiting
 from tests.cluster_state.certificates import make_certificate
 from tests.cluster_state.fake_api import FakeApi
+from tests.network_probes.test_asking_prometheus import prometheus  # noqa: F401 - a fixture
 from tests.rewards.etcd_server import EtcdServer
 
 HEAVY = ("numpy", "pydantic", "fastapi", "kubernetes", "uvicorn", "structlog", "orjson", "rich", "aiohttp.web")
@@ -174,6 +175,27 @@ async def test_killed_between_outcome_and_write_and_started_again_it_counts_each
         assert await agent.stop(signal.SIGTERM) == 0
         assert time.monotonic() - began_s < 2
         assert await agent.errors() == ""
+
+
+async def test_a_query_in_the_settings_is_asked_of_a_real_prometheus(
+    start: Start,
+    secure_api: FakeApi,
+    etcd: EtcdServer,
+    prefix: str,
+    prometheus: str,  # noqa: F811
+) -> None:
+    """30 good of 40 in all: the run that was a success by its length is worth 0.75."""
+    secure_api.put(pod("web-1", running(time.time() - 300), namespace="default"))
+    settings = {
+        "KUBESTEER_AGENT_MEASURE__PROMETHEUS": prometheus,
+        "KUBESTEER_AGENT_MEASURE__QUERIES": json.dumps({"web": "app_good_total / app_all_total"}),
+        "KUBESTEER_AGENT_MEASURE__EVERY_S": "0.2",
+    }
+    async with start(**settings) as agent, asyncio.timeout(15):
+        while (found := (await counted(etcd, prefix, 1))).mean != pytest.approx(0.75):
+            await asyncio.sleep(0.05)
+        assert (found.extra["count"], found.extra["recent"][-1]["reason"]) == (1, "Measure")
+        assert await agent.stop(signal.SIGTERM) == 0
 
 
 async def test_a_second_agent_ends_with_a_status_and_names_the_holder(secure_api: FakeApi, start: Start) -> None:

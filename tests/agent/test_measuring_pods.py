@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 import pytest
@@ -84,6 +85,56 @@ async def test_a_query_that_gives_no_measure_is_told_once(api: FakeApi, memory: 
         await until(lambda: agent.standing() is not None)
         assert agent.standing().mean == 1.0
     assert [event["reason"] for _, event in api.posted] == ["BadRewardMeasure"]
+
+
+async def test_bad_measures_of_two_kinds_are_told_once_each_however_they_vary(
+    api: FakeApi, memory: MemoryStore
+) -> None:
+    """The annotation is judged every second, the query gives another wrong number every time: two Events."""
+    api.put(pod("web-1", running(NOW_S - 300), annotations={"kubesteer.io/reward": "good"}))
+    prometheus = Prometheus()
+    async with agent_on(api, column(memory), {"measure": {"every_s": 1.0}}, measures=prometheus):
+        for tenth in range(11, 31):
+            prometheus.measure = Measure(None, f"the query gives {tenth / 10}; make it 0 to 1")
+            asked = len(prometheus.asked)
+            await until(lambda: len(prometheus.asked) > asked)  # noqa: B023 - called before the next turn
+    assert len(api.posted) == 2
+
+
+async def test_a_pod_whose_problems_never_end_is_left_alone_after_eight(api: FakeApi, memory: MemoryStore) -> None:
+    async with agent_on(api, column(memory)) as agent:
+        await until(agent.agent.health.is_ready)
+        for letter in "abcdefghijkl":
+            api.put(pod("web-1", running(NOW_S - 10), annotations={"kubesteer.io/reward": letter}))
+        await until(lambda: len(agent.lines("measure not used")) == 8)
+        api.put(pod("web-2", running(NOW_S - 10), annotations={"kubesteer.io/reward": "a"}))
+        await until(lambda: len(agent.lines("measure not used")) == 9)
+
+
+async def test_a_measure_that_comes_when_its_pod_has_gone_counts_nothing_again(
+    api: FakeApi, memory: MemoryStore
+) -> None:
+    leaving = pod("web-1", running(NOW_S - 300))
+    api.put(leaving)
+    prometheus = Prometheus()
+    asked, answer = asyncio.Event(), asyncio.Event()
+    original = prometheus.of
+
+    async def slow(pods: Iterable[MeasuredPod]) -> dict[MeasuredPod, Measure]:
+        asked.set()
+        await answer.wait()
+        return await original(pods)
+
+    prometheus.of = slow  # type: ignore[method-assign]
+    async with agent_on(api, column(memory), {"measure": {"every_s": 1.0}}, measures=prometheus) as agent:
+        await until(lambda: agent.standing() is not None)
+        await until(asked.is_set)
+        api.delete(leaving)
+        await until(lambda: not agent.agent.book.runs)
+        agent.agent.learning.step(agent.agent.book.runs)
+        answer.set()
+        await until(lambda: len(prometheus.asked) > 2)
+        assert agent.agent.column.counted == 1
 
 
 @pytest.mark.parametrize(

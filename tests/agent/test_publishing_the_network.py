@@ -221,6 +221,40 @@ async def test_the_state_is_written_when_traffic_moves_by_a_share_of_the_link_or
         await until(lambda: len(store.states) == 4)
 
 
+async def test_a_store_that_does_not_answer_holds_up_nothing_that_is_published(
+    api: FakeApi, memory: MemoryStore
+) -> None:
+    silent = asyncio.Event()
+
+    class Silent(Column):
+        async def put_state(self, state: NodeState) -> None:
+            if silent.is_set():
+                await asyncio.get_running_loop().create_future()
+            await super().put_state(state)
+
+    store = Silent(memory)
+    api.put(node())
+    async with publishing(api, store) as agent:
+        await until(lambda: store.states and amounts(api)[0] == 9_500_000_000)
+        silent.set()
+        agent.time.now_s += 30
+        await rounds(agent)
+        agent.link.up = False
+        await until(lambda: amounts(api) == (0, 0))
+
+
+async def test_an_api_server_that_keeps_refusing_is_asked_less_and_less(api: FakeApi, store: Column) -> None:
+    """Attempts at the 1st, 2nd, 4th, 8th, 16th, 32nd, 48th and 64th reading: 8, or one less where the count began late."""
+    api.put(node())
+    api.refusals["patch"].extend(Refusal(403) for _ in range(100))
+    async with publishing(api, store) as agent:
+        await until(lambda: len(api.refusals["patch"]) < 100)
+        await rounds(agent, 64)
+        assert 7 <= 100 - len(api.refusals["patch"]) <= 8
+        api.refusals["patch"].clear()
+        await until(lambda: amounts(api)[0] == 9_500_000_000)
+
+
 async def test_a_store_that_was_away_gets_the_newest_state(api: FakeApi, store: Column, memory: MemoryStore) -> None:
     async with publishing(api, store) as agent:
         await until(lambda: store.states)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from kubesteer.clients.rewards.memory import MemoryStore
 from kubesteer.clients.rewards.memory_column import MemoryColumnStore
 from kubesteer.model.errors import ColumnClaimed, StoreUnavailable
 from kubesteer.model.node_state import NodeState
+from kubesteer.model.reward import RewardRecord
 from tests.agent.builders import NODE, NOW_S, ended, node, pod, running, waiting
 from tests.agent.harness import Running, agent_on
 from tests.cluster_state.builders import until
@@ -106,6 +108,39 @@ async def test_an_agent_that_starts_without_its_store_learns_at_once_and_counts_
         await settled(agent)
     [record] = await memory.list(NODE)
     assert record.extra["count"] == 2
+
+
+async def test_a_store_that_is_full_is_told_once_though_it_answers(api: FakeApi, memory: MemoryStore) -> None:
+    """As etcd without space: the claim can be kept, and nothing can be written."""
+    full = asyncio.Event()
+
+    class Filling(MemoryColumnStore):
+        kept = 0
+
+        async def keep(self) -> bool:
+            self.kept += 1
+            return await super().keep()
+
+        async def write(self, puts: Sequence[RewardRecord], deletes: Sequence[str] = ()) -> None:
+            if full.is_set():
+                raise StoreUnavailable("database space exceeded")
+            await super().write(puts, deletes)
+
+    store = Filling(memory, node=NODE, holder="agent-1")
+    async with agent_on(api, store) as agent:
+        await settled(agent)
+        full.set()
+        api.put(failing())
+        await until(lambda: agent.agent.writer.fault)
+        before = store.kept
+        while store.kept < before + 3:
+            assert agent.agent.writer.fault == "database space exceeded"
+            await asyncio.sleep(0.01)
+        full.clear()
+        await settled(agent)
+        assert agent.agent.writer.fault is None
+        assert len(agent.lines("the store is away; nothing is lost meanwhile")) == 1
+        assert len(agent.lines("the store is back")) == 1
 
 
 async def test_a_store_that_lost_everything_is_filled_again(api: FakeApi, memory: MemoryStore) -> None:
