@@ -71,6 +71,9 @@ bench-short: cluster-binaries ## The same, short, writing nothing
 bench-rewards: $(INSTALLED) ## How good the learning is, simulated on the real engine; writes docs/rewards.md (SHORT=1: less, writing nothing)
 	@$(RUN) -m tests.bench.rewards $(if $(SHORT),--short)
 
+bench-agent: $(INSTALLED) ## Memory and CPU of an idle agent on a node with 110 pods (1 minute)
+	@$(RUN) -m tests.bench.agent_footprint
+
 demo-rewards: cluster-binaries ## Watch pods leave a bad node and come back once it is repaired (2 minutes)
 	@$(RUN) -m tests.demo.rewards
 
@@ -93,4 +96,4 @@ clean: ## Remove what was installed and built here
 	rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install run try test lint types arrows check cluster-binaries node-binaries e2e cluster cluster-down bench bench-short bench-rewards demo-rewards fuzz docs lock hooks clean
+.PHONY: help install run try test lint types arrows check cluster-binaries node-binaries e2e cluster cluster-down bench bench-short bench-rewards bench-agent demo-rewards fuzz docs lock hooks clean

@@ -174,11 +174,6 @@ class Publication:
     condition: NodeCondition | None
     taint: bool
 
-    def status_patch(self) -> dict[str, dict[str, dict[str, str]]]:
-        """A merge patch of the node's status: capacity and allocatable alike, as exact whole numbers."""
-        quantities = {name: str(bps) for name, bps in self.numbers.items()}
-        return {"status": {"capacity": quantities, "allocatable": dict(quantities)}}
-
 
 def promises(pods: Iterable[objects.Pod], network: Sequence[NetworkResource]) -> Promises:
     """What these pods were promised, counted as the kubelet and the scheduler count it. Pods that ended do not count.

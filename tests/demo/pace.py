@@ -10,7 +10,7 @@ class Pace:
     """Seconds. The defaults take about two and a half minutes.
 
     half_life_s: evidence counts half after this (the default of a real installation: 6 hours).
-    success_after_s: a container that ran so long is a success (1 minute). mttf_s: a run that failed later than this
+    success_after_s: a container that ran so long is a success (2 minutes). mttf_s: a run that failed later than this
         counts half (10 minutes).
     fails_after_s, restarts_after_s: how long containers run on the failing and on the restarting node.
     pod_every_s, pod_life_s: a new pod comes so often, and leaves after so long.
