@@ -1,0 +1,549 @@
+"""manifests/ on the real API server: every rendering is taken, and an agent's token gets no further than its own node.
+
+What the objects start is tried by its own command line too: etcd as a cluster of three over mutual TLS, the second
+scheduler under its account's token, and the check script of the overlay in-place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from extender import settings as extender_settings
+from kubesteer.clients.kubernetes.access import Access
+from kubesteer.clients.kubernetes.api import ApiServer
+from kubesteer.clients.kubernetes.own_node import OwnNode
+from monitor_agent import settings_file as agent_settings
+from monitor_agent.capacity import CONDITION, TAINT_KEY
+from tests.manifests import etcd_members
+from tests.manifests.certificates import issue_secrets
+from tests.manifests.test_rights import NOW
+from tests.manifests.written import MANIFESTS, faults_of, pod_spec
+
+from .cluster import objects
+from .cluster.client import ApiError, Client
+from .cluster.controlplane import CONTROLLER_MANAGER, ControlPlane
+from .cluster.waiting import eventually
+from .service import Extender
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .cluster.build import Binaries
+
+KUSTOMIZATIONS = ["base", *sorted(f"overlays/{folder.name}" for folder in (MANIFESTS / "overlays").iterdir())]
+COMPONENTS = sorted(folder.name for folder in (MANIFESTS / "components").iterdir())
+OPERATORS = {
+    "monitoring.coreos.com": ["ServiceMonitor", "PodMonitor", "PrometheusRule"],
+    "cert-manager.io": ["Certificate", "Issuer"],
+}
+"""Kinds that operators bring; the definitions made here take any fields."""
+POLICIES = ("kubesteer-agent-own-node", "kubesteer-agent-events")
+ACCOUNT = "kubesteer-agent"
+OWN, OTHER = "node-own", "node-other"
+NODES, EVENTS = "/api/v1/nodes", "/api/v1/namespaces/default/events"
+JSON, MERGE, STRATEGIC = (f"application/{kind}json" for kind in ("", "merge-patch+", "strategic-merge-patch+"))
+TLS_FILES = {"ca": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
+ANY_TAINT = [{"operator": "Exists"}]
+KUBEADM = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "kube-scheduler", "namespace": "kube-system"},
+    "spec": {
+        "containers": [
+            {
+                "name": "kube-scheduler",
+                "image": "registry.k8s.io/kube-scheduler:v1.37.2",
+                "command": ["kube-scheduler", "--kubeconfig=/etc/kubernetes/scheduler.conf", "--leader-elect=true"],
+                "volumeMounts": [{"name": "kubeconfig", "mountPath": "/etc/kubernetes/scheduler.conf"}],
+            }
+        ],
+        "volumes": [{"name": "kubeconfig", "hostPath": {"path": "/etc/kubernetes/scheduler.conf"}}],
+    },
+}
+"""The scheduler's static pod, as short as kubeadm's patch can do with."""
+RBAC, OWN_NODE_ONLY = "is forbidden", "only the node that its pod is on"
+
+
+def definition(group: str, kind: str) -> dict[str, Any]:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    name = kind.lower()
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{name}s.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": f"{name}s", "singular": name},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+@pytest.fixture(scope="module", params=["1.37", "1.34"])
+def bed(request: pytest.FixtureRequest, binaries: Binaries) -> Iterator[ControlPlane]:
+    """The base, applied for real with everything that it can be joined with, and two nodes."""
+    older = request.param == "1.34"
+    found = request.getfixturevalue("older_binaries") if older else binaries
+    with ControlPlane(found, controller_manager=not older, older=older) as running:
+        for group, kinds in OPERATORS.items():
+            for kind in kinds:
+                running.client.create(definition(group, kind))
+        for name in (OWN, OTHER):
+            running.client.create(objects.node(name))
+        for group in OPERATORS:
+            eventually(lambda group=group: served(running, group), within_s=20, what=group)  # type: ignore[misc]
+        running.kubectl("apply", "--server-side", "-k", str(everything(running)))
+        running.client.create(
+            objects.pod("agent", namespace="kubesteer", spec={"nodeName": OWN, "serviceAccountName": ACCOUNT})
+        )
+        eventually(lambda: refuses(running), within_s=20, what="the policy is in force")
+        yield running
+
+
+def is_older(bed: ControlPlane) -> bool:
+    """It has the older minor's API server and scheduler, and no controller manager."""
+    return CONTROLLER_MANAGER not in bed.parts
+
+
+def served(bed: ControlPlane, group: str) -> bool:
+    try:
+        kinds = {entry["kind"] for entry in bed.client.request("GET", f"/apis/{group}/v1")["resources"]}
+    except ApiError:
+        return False
+    return kinds >= set(OPERATORS[group])
+
+
+def everything(bed: ControlPlane) -> Path:
+    """A kustomization of the base and every component, as somebody would write it."""
+    folder = bed.layout.directory / "everything"
+    folder.mkdir()
+    to = os.path.relpath(MANIFESTS, folder)
+    components = [f"{to}/components/{name}" for name in COMPONENTS]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [f"{to}/base"], "components": components}))
+    return folder
+
+
+def token(bed: ControlPlane, *more: str) -> str:
+    return bed.kubectl("create", "token", ACCOUNT, "--namespace=kubesteer", *more).strip()
+
+
+def bound_token(bed: ControlPlane) -> str:
+    uid = bed.client.get("Pod", "agent", namespace="kubesteer")["metadata"]["uid"]
+    return token(bed, "--bound-object-kind=Pod", "--bound-object-name=agent", f"--bound-object-uid={uid}")
+
+
+@pytest.fixture
+def agent(bed: ControlPlane) -> Iterator[Client]:
+    """The API server as an agent's pod on OWN reaches it."""
+    client = Client(bed.url, bound_token(bed), bed.layout.ca_file)
+    yield client
+    client.close()
+
+
+def refuses(bed: ControlPlane) -> bool:
+    """The API server takes up a policy some moments after it was made."""
+    client = Client(bed.url, bound_token(bed), bed.layout.ca_file)
+    try:
+        client.request("PATCH", f"{NODES}/{OTHER}/status", {"metadata": {"labels": {"probe": "x"}}}, content_type=MERGE)
+    except ApiError as exc:
+        return OWN_NODE_ONLY in str(exc)
+    finally:
+        client.close()
+    return False
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+def test_the_api_server_takes_what_kustomize_renders(bed: ControlPlane, folder: str) -> None:
+    rendered = bed.kubectl("kustomize", str(MANIFESTS / folder))
+    told = bed.kubectl("apply", "--server-side", "--dry-run=server", "--force-conflicts", "-f", "-", stdin=rendered)
+    assert told.count("serverside-applied (server dry run)") == len(list(yaml.safe_load_all(rendered)))
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+def test_what_kustomize_renders_keeps_the_rules_for_all_objects(
+    bed: ControlPlane, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each ConfigMap of settings is one that its service takes, with the variables of its pods over it."""
+    things = list(yaml.safe_load_all(bed.kubectl("kustomize", str(MANIFESTS / folder))))
+    assert [fault for thing in things for fault in faults_of(thing)] == []
+    maps = {thing["metadata"]["name"]: thing["data"] for thing in things if thing["kind"] == "ConfigMap"}
+    files = {}
+    for name in ("kubesteer-extender", "kubesteer-agent"):
+        files[name] = tmp_path / name
+        files[name].write_text(maps[name]["settings.yaml"])
+    external = maps.get("kubesteer-external-etcd", {}).get("endpoints")
+    if external:
+        monkeypatch.setenv("KUBESTEER_REWARDS__ENDPOINTS", external)
+    reader = extender_settings.load(files["kubesteer-extender"]).rewards
+    variables = {"KUBESTEER_AGENT_STORE__ENDPOINTS": external} if external else {}
+    writer = agent_settings.load(files["kubesteer-agent"], variables).store
+    assert (reader.source, list(reader.endpoints)) == (writer.kind, writer.endpoints)
+
+
+def test_only_the_agent_needs_more_than_a_restricted_namespace_allows(bed: ControlPlane) -> None:
+    level = {"pod-security.kubernetes.io/enforce": "restricted"}
+    bed.client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "restricted", "labels": level}})
+    if not is_older(bed):
+        account = "default ServiceAccount"
+        eventually(lambda: bed.client.list_all("ServiceAccount", namespace="restricted"), within_s=20, what=account)
+    refused = {}
+    for thing in yaml.safe_load_all(bed.kubectl("kustomize", str(bed.layout.directory / "everything"))):
+        if spec := pod_spec(thing):
+            claims = [{"name": each["metadata"]["name"]} for each in thing["spec"].get("volumeClaimTemplates", ())]
+            spec |= {"serviceAccountName": "default", "volumes": [*spec["volumes"], *claims]}
+            pod = objects.pod("p", namespace="restricted", spec=spec)
+            try:
+                bed.client.request("POST", "/api/v1/namespaces/restricted/pods", pod, params={"dryRun": "All"})
+            except ApiError as exc:
+                refused[thing["metadata"]["name"]] = str(exc)
+    [(name, why)] = refused.items()
+    assert (name, "violates PodSecurity" in why) == ("kubesteer-agent", True)
+
+
+def test_applying_twice_changes_nothing(bed: ControlPlane) -> None:
+    folder = bed.layout.directory / "everything"
+    before = versions(bed)
+    bed.kubectl("apply", "--server-side", "-k", str(folder))
+    assert versions(bed) == before
+
+
+def versions(bed: ControlPlane) -> dict[tuple[str, str], Any]:
+    """By kind and name, the generation, or the version of what has none."""
+    kinds = "configmaps,services,networkpolicies,deployments,daemonsets,statefulsets,cronjobs,clusterroles"
+    chosen = "--selector=app.kubernetes.io/part-of=kubesteer"
+    told = yaml.safe_load(bed.kubectl("get", kinds, "--all-namespaces", chosen, "--output=yaml"))
+    return {
+        (each["kind"], each["metadata"]["name"]): each["metadata"].get("generation")
+        or each["metadata"]["resourceVersion"]
+        for each in told["items"]
+    }
+
+
+def test_deleting_by_the_label_finds_every_object(bed: ControlPlane) -> None:
+    """What was applied carries the label that an undeployment goes by."""
+    rendered = list(yaml.safe_load_all(bed.kubectl("kustomize", str(bed.layout.directory / "everything"))))
+    assert {thing["metadata"]["labels"]["app.kubernetes.io/part-of"] for thing in rendered} == {"kubesteer"}
+
+
+def test_the_expressions_of_the_policies_have_no_type_faults(bed: ControlPlane) -> None:
+    """The controller manager checks them."""
+    if is_older(bed):
+        pytest.skip("no controller manager here")
+    for name in POLICIES:
+
+        def checked(name: str = name) -> Any:
+            policy = bed.client.get("ValidatingAdmissionPolicy", name, api_version="admissionregistration.k8s.io/v1")
+            return policy.get("status")
+
+        assert eventually(checked, within_s=20, what=f"{name} checked")["typeChecking"] == {}
+
+
+async def test_an_agents_own_client_may_change_what_agents_own(bed: ControlPlane) -> None:
+    """Capacity, condition and taint, by the very calls that the agent makes."""
+    secret = bound_token(bed)
+
+    async def load() -> Access:
+        async def authorization() -> str:
+            return f"Bearer {secret}"
+
+        return Access(bed.url, authorization, tls=ssl.create_default_context(cafile=str(bed.layout.ca_file)))
+
+    async with ApiServer(load) as api:
+        own = OwnNode(api, OWN)
+        await own.publish({"kubesteer.io/egress-bps": 9_500_000_000})
+        await own.set_condition(CONDITION, status=True, reason="LinkDown", message="m", now=NOW)
+        await own.set_taint(TAINT_KEY, present=True)
+        node = bed.client.get("Node", OWN)
+        assert node["status"]["allocatable"]["kubesteer.io/egress-bps"] == "9500M"
+        assert CONDITION in {each["type"] for each in node["status"]["conditions"]}
+        assert TAINT_KEY in {each["key"] for each in node["spec"]["taints"]}
+        await own.set_taint(TAINT_KEY, present=False)
+    assert TAINT_KEY not in {each["key"] for each in bed.client.get("Node", OWN)["spec"].get("taints", ())}
+
+
+def test_an_agent_may_write_events_about_pods_and_its_own_node(agent: Client) -> None:
+    for about in ({"kind": "Node", "name": OWN}, {"kind": "Pod", "name": "any", "namespace": "default"}):
+        agent.request("POST", EVENTS, event(about))
+
+
+def event(about: dict[str, str], source: str = "kubesteer-agent") -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"namespace": "default", "generateName": "attack."},
+        "involvedObject": {"apiVersion": "v1", **about},
+        "type": "Warning",
+        "reason": "Attack",
+        "message": "m",
+        "source": {"component": source},
+        "reportingComponent": source,
+    }
+
+
+def status(**fields: Any) -> dict[str, Any]:
+    return {"status": fields}
+
+
+def taint(key: str, effect: str = "NoSchedule") -> dict[str, Any]:
+    return {"spec": {"taints": [{"key": key, "effect": effect}]}}
+
+
+AMOUNT = {"kubesteer.io/egress-bps": "1"}
+READY = {"type": "Ready", "status": "False", "reason": "Attack"}
+ADDRESS = {"type": "InternalIP", "address": "192.0.2.1"}
+OWN_NODE, OWN_STATUS, OTHER_STATUS = f"{NODES}/{OWN}", f"{NODES}/{OWN}/status", f"{NODES}/{OTHER}/status"
+CHANGES = [
+    ("another node's capacity", OTHER_STATUS, MERGE, status(capacity=AMOUNT), OWN_NODE_ONLY),
+    ("another node's condition", OTHER_STATUS, STRATEGIC, status(conditions=[READY]), OWN_NODE_ONLY),
+    ("another node's taint", f"{NODES}/{OTHER}", MERGE, taint(TAINT_KEY), OWN_NODE_ONLY),
+    ("cpu it does not have", OWN_STATUS, MERGE, status(capacity={"cpu": "1k"}), "only kubesteer.io/*"),
+    ("cpu for pods", OWN_STATUS, MERGE, status(allocatable={"cpu": "1k"}), "only kubesteer.io/*"),
+    ("no cpu at all", OWN_STATUS, MERGE, status(allocatable={"cpu": None}), "only kubesteer.io/*"),
+    ("no capacity at all", OWN_STATUS, MERGE, status(capacity=None), "only capacity, allocatable"),
+    ("another resource", OWN_STATUS, MERGE, status(capacity={"example.com/gpu": "8"}), "only kubesteer.io/*"),
+    ("another's domain", OWN_STATUS, MERGE, status(capacity={"kubesteer.io.evil/x": "8"}), "only kubesteer.io/*"),
+    ("the Ready condition", OWN_STATUS, STRATEGIC, status(conditions=[READY]), "kubesteer.io/NetworkDegraded"),
+    ("no conditions", OWN_STATUS, MERGE, status(conditions=None), "only capacity, allocatable"),
+    ("its address", OWN_STATUS, MERGE, status(addresses=[ADDRESS]), "only capacity, allocatable"),
+    (
+        "its kubelet's port",
+        OWN_STATUS,
+        MERGE,
+        status(daemonEndpoints={"kubeletEndpoint": {"Port": 1}}),
+        "only capacity",
+    ),
+    ("volumes", OWN_STATUS, MERGE, status(volumesInUse=["v"]), "only capacity"),
+    ("a label", OWN_NODE, MERGE, {"metadata": {"labels": {"a": "b"}}}, "no label"),
+    ("a label beside the status", OWN_STATUS, MERGE, {"metadata": {"labels": {"a": "b"}}}, "no label"),
+    ("no labels", OWN_STATUS, MERGE, {"metadata": {"labels": None}}, "no label"),
+    ("an annotation", OWN_STATUS, MERGE, {"metadata": {"annotations": {"a": "b"}}}, "no label"),
+    ("a finalizer", OWN_STATUS, MERGE, {"metadata": {"finalizers": ["example.com/x"]}}, "no label"),
+    ("a foreign taint", OWN_NODE, MERGE, taint("example.com/x", "NoExecute"), "changes only kubesteer.io/network"),
+    ("its taint, driving pods out", OWN_NODE, MERGE, taint(TAINT_KEY, "NoExecute"), "its effect is NoSchedule"),
+    ("unschedulable", OWN_NODE, MERGE, {"spec": {"unschedulable": True}}, "of its node's spec"),
+    ("pod addresses", OWN_NODE, MERGE, {"spec": {"podCIDR": "10.9.0.0/24"}}, "of its node's spec"),
+    ("a provider's name", OWN_NODE, MERGE, {"spec": {"providerID": "x://y"}}, "of its node's spec"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "body", "reason"), [pytest.param(*rest, id=what) for what, *rest in CHANGES]
+)
+def test_an_agent_may_not_change(
+    agent: Client, path: str, content_type: str, body: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ApiError) as refused:
+        agent.request("PATCH", path, body, content_type=content_type)
+    assert refused.value.status == 422
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        pytest.param("DELETE", OWN_NODE, None, id="its node, deleted"),
+        pytest.param("PUT", OWN_NODE, objects.node(OWN), id="its node, replaced"),
+        pytest.param("PUT", OWN_STATUS, objects.node(OWN), id="its status, replaced"),
+        pytest.param("POST", NODES, objects.node("new"), id="a new node"),
+        pytest.param("GET", f"{OWN_NODE}/proxy/stats/summary", None, id="its kubelet through the API server"),
+        pytest.param("GET", "/api/v1/secrets", None, id="all secrets"),
+        pytest.param("GET", "/api/v1/namespaces/kubesteer/secrets/kubesteer-etcd-maintenance", None, id="one secret"),
+        pytest.param("GET", "/api/v1/namespaces/kubesteer/configmaps", None, id="configuration"),
+        pytest.param("DELETE", "/api/v1/namespaces/kubesteer/pods/agent", None, id="its own pod, deleted"),
+        pytest.param("POST", "/api/v1/namespaces/default/pods", objects.pod("new"), id="a new pod"),
+        pytest.param("POST", "/api/v1/namespaces/kubesteer/pods/agent/exec?command=sh", None, id="a shell"),
+        pytest.param("POST", "/api/v1/namespaces/kubesteer/pods/agent/eviction", {}, id="an eviction"),
+        pytest.param("POST", "/api/v1/namespaces/kubesteer/serviceaccounts/default/token", {}, id="another's token"),
+        pytest.param("DELETE", EVENTS, None, id="events, deleted"),
+        pytest.param("GET", "/apis/coordination.k8s.io/v1/leases", None, id="leases"),
+        pytest.param(
+            "DELETE",
+            "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/kubesteer-agent-own-node",
+            None,
+            id="the policy itself",
+        ),
+    ],
+)
+def test_an_agent_has_no_right_to(agent: Client, method: str, path: str, body: dict[str, Any] | None) -> None:
+    with pytest.raises(ApiError) as refused:
+        agent.request(method, path, body)
+    assert refused.value.status == 403
+    assert RBAC in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param(event({"kind": "Node", "name": OTHER}), id="about another node"),
+        pytest.param(event({"kind": "Secret", "name": "x", "namespace": "default"}), id="about what is no pod"),
+        pytest.param(event({"kind": "Node", "name": OWN}, source="kubelet"), id="in the kubelet's name"),
+    ],
+)
+def test_an_agent_may_write_no_event(agent: Client, attack: dict[str, Any]) -> None:
+    with pytest.raises(ApiError, match="kubesteer-agent-events"):
+        agent.request("POST", EVENTS, attack)
+
+
+def test_a_token_that_is_bound_to_no_pod_changes_no_node(bed: ControlPlane) -> None:
+    client = Client(bed.url, token(bed), bed.layout.ca_file)
+    with pytest.raises(ApiError, match="its token names none"):
+        client.request("PATCH", OWN_STATUS, status(capacity=AMOUNT), content_type=MERGE)
+    client.close()
+
+
+def test_others_change_nodes_as_before(bed: ControlPlane) -> None:
+    """The policy is about agents alone."""
+    bed.client.patch("Node", OTHER, {"metadata": {"labels": {"by": "admin"}}})
+    assert bed.client.get("Node", OTHER)["metadata"]["labels"]["by"] == "admin"
+
+
+def test_the_etcd_of_the_statefulset_becomes_a_cluster_over_mutual_tls(binaries: Binaries, tmp_path: Path) -> None:
+    """Three processes by the manifest's own command line, with certificates as cert-manager is told to make them."""
+    if reason := etcd_members.why_not():
+        pytest.skip(reason)
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    issue_secrets(secrets)
+    folder = tmp_path / "members"
+    folder.mkdir()
+
+    def curl(secret: str = "", ca: str = "kubesteer-agent-etcd") -> str:
+        client = f"--cert {secrets}/{secret}/tls.crt --key {secrets}/{secret}/tls.key" if secret else ""
+        url = "https://kubesteer-etcd.kubesteer.svc:2379/health"
+        return f"curl --silent --show-error --max-time 5 --cacert {secrets}/{ca}/ca.crt {client} {url}"
+
+    def rewards(secret: str, member: str) -> str:
+        files = " ".join(f"--{name}-file {secrets}/{secret}/{file}" for name, file in TLS_FILES.items())
+        return f"cd {MANIFESTS.parent} && {sys.executable} -m kubesteer.cli.main rewards show --etcd {member} {files}"
+
+    members = [f"kubesteer-etcd-{number}.kubesteer-etcd-members.kubesteer.svc:2379" for number in range(3)]
+    told = etcd_members.ask_members(
+        binaries.path("etcd"),
+        secrets,
+        folder,
+        {
+            "agent": curl("kubesteer-agent-etcd"),
+            "nobody": curl(),
+            "peer": curl("kubesteer-etcd-peer"),
+            "scheduler": curl("kubesteer-scheduler-client"),
+            "own-client": rewards("kubesteer-extender-etcd", "kubesteer-etcd.kubesteer.svc:2379"),
+            **{f"member-{number}": rewards("kubesteer-agent-etcd", member) for number, member in enumerate(members)},
+        },
+    )
+    answered = {name for name, (status_, _) in told.items() if status_ == 0}
+    assert answered == {"agent", "own-client", "member-0", "member-1", "member-2"}, told
+    assert json.loads(told["agent"][1])["health"] == "true"
+
+
+@pytest.fixture
+def secured(bed: ControlPlane, tmp_path: Path) -> Iterator[tuple[Extender, Path]]:
+    """An extender with the rights and the TLS of the base, and the folder with every Secret."""
+    issue_secrets(tmp_path)
+    server = tmp_path / "kubesteer-extender-server"
+    account = bed.kubectl("create", "token", "kubesteer-extender", "--namespace=kubesteer").strip()
+    settings = {
+        "cluster": {"source": "kubernetes", "kubeconfig": str(bed.kubeconfig_for(account, "extender"))},
+        "tls": {
+            "cert_file": str(server / "tls.crt"),
+            "key_file": str(server / "tls.key"),
+            "client_ca_file": str(server / "ca.crt"),
+        },
+    }
+    with Extender(settings) as extender:
+        yield extender, tmp_path
+
+
+def in_place_config(extender: Extender, secrets: Path, kubeconfig: Path) -> str:
+    """The file of the overlay in-place after the steps of its README, with paths of this test."""
+    text = (MANIFESTS / "overlays/in-place/scheduler-config.yaml").read_text()
+    text = text.replace("CLUSTER-IP:8888", f"127.0.0.1:{extender.port}")
+    text = text.replace("/etc/kubernetes/kubesteer", str(secrets / "kubesteer-scheduler-client"))
+    return text.replace("/etc/kubernetes/scheduler.conf", str(kubeconfig))
+
+
+def test_the_second_scheduler_works_with_the_rights_of_its_account(
+    bed: ControlPlane, secured: tuple[Extender, Path]
+) -> None:
+    """It holds its lease, asks the extender over mutual TLS by the Service's name, and binds pods that name it."""
+    extender, secrets = secured
+    rendered = bed.client.get("ConfigMap", "kubesteer-scheduler", namespace="kubesteer")["data"]["config.yaml"]
+    config = yaml.safe_load(rendered.replace("/etc/kubesteer/tls", str(secrets / "kubesteer-scheduler-client")))
+    [entry] = config["extenders"]
+    name, _, _ = entry["urlPrefix"].removeprefix("https://").partition(":")
+    entry["urlPrefix"] = extender.url
+    entry["tlsConfig"]["serverName"] = name
+    account = bed.kubectl("create", "token", "kubesteer-scheduler", "--namespace=kubesteer").strip()
+    config["clientConnection"] = {"kubeconfig": str(bed.kubeconfig_for(account, "second-scheduler"))}
+    bed.start_scheduler(config, name="second", older=is_older(bed))
+    try:
+        bed.client.create(objects.pod("second", spec={"schedulerName": "kubesteer", "tolerations": ANY_TAINT}))
+        eventually(
+            lambda: bed.client.get("Pod", "second")["spec"].get("nodeName"), within_s=20, what="bound by the second"
+        )
+        assert extender.metric("kubesteer_request_seconds_count") > 0
+        lease = bed.client.get(
+            "Lease", "kubesteer-scheduler", namespace="kubesteer", api_version="coordination.k8s.io/v1"
+        )
+        assert lease["spec"]["holderIdentity"]
+        assert "forbidden" not in bed.parts["second"].process.log_tail(2000)
+    finally:
+        bed.stop_scheduler("second")
+        bed.client.delete("Pod", "second")
+
+
+def test_the_check_in_place_says_what_is_in_the_way(bed: ControlPlane, secured: tuple[Extender, Path]) -> None:
+    """First all is well, with kubeadm's manifest patched by kubectl as kubeadm does; then one thing after the other."""
+    extender, secrets = secured
+    tls = secrets / "kubesteer-scheduler-client"
+    config = tls / "scheduler-config.yaml"
+    good = in_place_config(extender, secrets, bed.layout.kubeconfig("system:kube-scheduler"))
+    config.write_text(good)
+    manifest = secrets / "kube-scheduler.yaml"
+    manifest.write_text(yaml.safe_dump(KUBEADM))
+    patch = MANIFESTS / "overlays/in-place/kube-scheduler+json.yaml"
+    patched = bed.kubectl(
+        "patch", "--local", f"--filename={manifest}", "--type=json", f"--patch-file={patch}", "--output=yaml"
+    )
+    manifest.write_text(patched.replace("/etc/kubernetes/kubesteer", str(tls)))
+    scheduler = bed.start_scheduler(yaml.safe_load(good), name="in-place", older=is_older(bed))
+
+    def check(url: str = scheduler.url) -> tuple[int, str]:
+        script = MANIFESTS / "overlays/in-place/check.sh"
+        told = subprocess.run(
+            [script, "--manifest", manifest, "--config", config, "--scheduler", url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return told.returncode, told.stdout + told.stderr
+
+    try:
+        status_, text = check()
+        assert (status_, "FAULT" in text) == (0, False), text
+        assert check("https://127.0.0.1:1")[0] == 1
+        for old, new, fault in (
+            ("ignorable: true", "ignorable: false", "ignorable is true"),
+            ("nodeCacheCapable: true", "nodeCacheCapable: false", "nodeCacheCapable is true"),
+            (f"127.0.0.1:{extender.port}", f"127.0.0.1:{extender.ops_port}", "filter answers"),
+            ("serverName: kubesteer-extender", "serverName: another", "filter answers"),
+        ):
+            config.write_text(good.replace(old, new))
+            status_, text = check()
+            assert (status_, fault in text) == (1, True), text
+        config.write_text(good)
+        manifest.write_text(yaml.safe_dump(KUBEADM))
+        assert check()[0] == 2
+        (tls / "tls.key").unlink()
+        assert check()[0] == 4
+    finally:
+        bed.stop_scheduler("in-place")
