@@ -174,6 +174,7 @@ def _add_gauges(parts: Parts, view: RewardView, unix_s: Callable[[], float]) -> 
     gauge("reward_parents_age_seconds", "Since priors were refreshed.", lambda: age(parts.health.parents_age_s()))
     gauge("node_states", "Nodes whose agent tells of its network.", lambda: len(parts.node_states))
     gauge("node_states_age_seconds", "Age of the newest of them.", lambda: age(parts.health.node_states_age_s()))
+    gauge("node_states_oldest_age_seconds", "Of the oldest.", lambda: age(parts.health.oldest_node_state_age_s()))
     gauge("charges", "Pods promised and not seen by the watch yet.", lambda: len(state.charges))
 
 

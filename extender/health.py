@@ -101,6 +101,10 @@ class Health:
         """Since the newest word of an agent about its node."""
         return self._since(self._node_states.newest_time_s)
 
+    def oldest_node_state_age_s(self) -> float | None:
+        """Since the word of the agent that has been silent for longest."""
+        return self._since(self._node_states.oldest_time_s)
+
     def _told_of_node_states(self) -> dict[str, Any]:
         source = self._node_states_source
         own = {"nodes": len(self._node_states), "newest_age_s": self.node_states_age_s()}

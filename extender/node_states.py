@@ -33,6 +33,11 @@ class NodeStates:
         """Unix time of the newest state, None while there is none."""
         return max((link.time_s for link in self._table.links.values()), default=None)
 
+    @property
+    def oldest_time_s(self) -> float | None:
+        """Unix time of the oldest state, None while there is none."""
+        return min((link.time_s for link in self._table.links.values()), default=None)
+
     def put(self, state: NodeState) -> None:
         """Takes the state in place of the node's earlier one; the node may be one that is not known yet."""
         self._table.put_link(state.node, self._link(state))

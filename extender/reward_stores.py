@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from kubesteer.clients.rewards.file import FileSource
 from kubesteer.clients.rewards.memory import MemorySource, MemoryStore
-from kubesteer.model.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from extender.settings import Rewards
@@ -53,18 +52,6 @@ def node_state_source(choice: Rewards, sink: NodeStateSink) -> RewardSource | No
 
 
 def _etcd_options(choice: Rewards) -> EtcdOptions:
-    from kubesteer.clients.rewards.etcd_options import EtcdOptions  # noqa: PLC0415
+    from kubesteer.clients.rewards.etcd_options import chosen_etcd  # noqa: PLC0415
 
-    try:
-        password = choice.password_file.read_text().strip() if choice.password_file else None
-    except OSError as exc:
-        raise InvalidSettings(f"rewards.password_file: {exc}") from exc
-    return EtcdOptions(
-        endpoints=choice.endpoints,
-        prefix=choice.prefix,
-        ca_file=choice.ca_file,
-        cert_file=choice.cert_file,
-        key_file=choice.key_file,
-        user=choice.user,
-        password=password,
-    )
+    return chosen_etcd(choice, section="rewards.", endpoints=choice.endpoints, prefix=choice.prefix)

@@ -25,7 +25,7 @@ from kubesteer.rewards import judging, kuberl
 from kubesteer.rewards.column import Column
 from kubesteer.rewards.judging import Surroundings, wants_events
 from kubesteer.rewards.learners import in_range
-from monitor_agent.choices import capacity_rules, judging_rules, learner_of, network_of
+from monitor_agent.choices import capacity_rules, judging_rules, learner_of, network_of, require_sense
 from monitor_agent.cluster import ClusterEvents
 from monitor_agent.column_writer import ColumnWriter, WriterPace
 from monitor_agent.health import Health
@@ -42,10 +42,12 @@ from monitor_agent.settings import Settings
 from monitor_agent.traffic import Kubelet, TrafficOfPods
 from monitor_agent.troubles import Troubles
 from monitor_agent.warnings import Warnings
+from monitor_agent.watches import Watches
 
 _TRAFFIC_STEP = 0.05
 _MEASURE_STEP = 0.02
 _CLAIMS_PER_TTL = 3
+_LOOK_AT_WATCHES_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Agent:
     network: NetworkLoop
     troubles: Troubles
     others: Others
+    watches: Watches
     health: Health
     metrics: Metrics
     loops: tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...]
@@ -93,6 +96,7 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
         """What can be written down, whatever the node's clock was set to."""
         return in_range(env.unix_clock())
 
+    require_sense(settings.measure)
     network = network_of(settings.network)
     rules = judging_rules(settings.learning)
     column = Column(node, learner_of(settings.learning), max_types=settings.learning.types)
@@ -106,6 +110,7 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
             keep_s=settings.store.claim_ttl_s / _CLAIMS_PER_TTL,
             claim_wait_s=settings.store.claim_wait_s,
         ),
+        learner=settings.learning.learner,
         backoff=Backoff(env.random, env.sleep, longest_s=settings.store.longest_wait_s),
         clock=env.clock,
         unix_clock=unix_clock,
@@ -171,6 +176,7 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
     )
     pods = _followed(outside.api, pods_of_node(node, put=book.put, delete=book.delete), env)
     own = _followed(outside.api, own_node(node, put=node_book.put, delete=node_book.delete), env)
+    watches = Watches({"pods": pods, "node": own}, node_book, log)
     health = Health(pods, own, node_book, column, writer, link_loop, holder=holder, clock=env.clock)
 
     def known_pods() -> dict[str, PodRuns] | None:
@@ -180,6 +186,7 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
     loops: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = [
         ("pods", pods.run),
         ("node", own.run),
+        ("watches", lambda: watches.run(every_s=_LOOK_AT_WATCHES_S, sleep=env.sleep)),
         ("writer", writer.run),
         ("keep-alive", writer.run_keeping),
         ("learning", lambda: learning.run(known_pods, every_s=every, sleep=env.sleep)),
@@ -194,9 +201,17 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
         traffic = TrafficOfPods(book, outside.kubelet, network, achieved, smooth_s=settings.network.smooth_s, log=log)
         loops.append(("traffic", lambda: traffic.run(every_s=settings.kubelet.every_s, sleep=env.sleep)))
     if outside.measures is not None:
-        asked = MeasuredPods(book, outside.measures, measured, warnings.bad_measure, log=log)
+        asked = MeasuredPods(
+            book,
+            outside.measures,
+            measured,
+            warnings.bad_measure,
+            settled_s=rules.success_after_s,
+            unix_clock=unix_clock,
+            log=log,
+        )
         loops.append(("measures", lambda: asked.run(every_s=settings.measure.every_s, sleep=env.sleep)))
-    agent = Agent(column, writer, learning, book, link_loop, troubles, others, health, metrics, tuple(loops))
+    agent = Agent(column, writer, learning, book, link_loop, troubles, others, watches, health, metrics, tuple(loops))
     _add_gauges(agent)
     return agent
 
@@ -215,6 +230,7 @@ def _add_gauges(agent: Agent) -> None:
     gauge("claimed", "1 while this agent holds its node's column.", lambda: float(agent.writer.is_claimed))
     gauge("store_age_seconds", "Since the store last confirmed something.", lambda: age(health.store_age_s()))
     gauge("watch_age_seconds", "Since the API server was last heard of.", lambda: age(health.watch_age_s()))
+    gauge("watches_failing", "Watches of the API server that have a fault now.", agent.watches.failing)
     gauge("pods", "Pods on the node, those that have ended too.", lambda: len(agent.book.runs))
     gauge("types", "Pod types with a record.", lambda: len(column))
     gauge("folded_types", "Types that were put together with others.", lambda: column.folded)

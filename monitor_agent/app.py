@@ -20,7 +20,7 @@ from kubesteer.clients.metrics_server import MetricsServer, ServerAccess
 from kubesteer.clients.prometheus.measures import Measures
 from kubesteer.clients.rewards.port import ColumnStore
 from monitor_agent.agent import Agent, Environment, Outside, build
-from monitor_agent.choices import holder_name, node_name, secret
+from monitor_agent.choices import holder_name, node_name
 from monitor_agent.cluster import KubeletCounters
 from monitor_agent.link import NodeLink
 from monitor_agent.logs import Log
@@ -31,7 +31,7 @@ from monitor_agent.settings import Settings, Store
 
 
 async def run(settings: Settings, environ: Mapping[str, str], log: Log) -> None:
-    """Work until SIGTERM or SIGINT. Raises InvalidSettings, ColumnClaimed, OSError where the ops address is taken."""
+    """Work until SIGTERM or SIGINT. Raises InvalidSettings, ColumnClaimed."""
     node = node_name(settings.node, environ)
     holder = holder_name(settings.node, environ, socket.gethostname(), os.getpid())
     stop = asyncio.Event()
@@ -106,17 +106,9 @@ def _store(choice: Store, node: str, holder: str) -> ColumnStore:
 
         return MemoryColumnStore(MemoryStore(choice.prefix), node=node, holder=holder)
     from kubesteer.clients.rewards.etcd import etcd_column  # noqa: PLC0415 - gRPC is imported where it is used
-    from kubesteer.clients.rewards.etcd_options import EtcdOptions  # noqa: PLC0415
+    from kubesteer.clients.rewards.etcd_options import chosen_etcd  # noqa: PLC0415
 
-    options = EtcdOptions(
-        endpoints=tuple(choice.endpoints),
-        prefix=choice.prefix,
-        ca_file=Path(choice.ca_file) if choice.ca_file else None,
-        cert_file=Path(choice.cert_file) if choice.cert_file else None,
-        key_file=Path(choice.key_file) if choice.key_file else None,
-        user=choice.user,
-        password=secret("store.password_file", choice.password_file),
-    )
+    options = chosen_etcd(choice, section="store.", endpoints=choice.endpoints, prefix=choice.prefix)
     return etcd_column(
         options, node=node, holder=holder, claim_ttl_s=choice.claim_ttl_s, column_ttl_s=choice.column_ttl_s
     )

@@ -218,13 +218,20 @@ def plan(
         Publication(
             numbers=_numbers(rules, published, promised, after),
             limit_bps=_limits(link, rules, after),
-            events=(*told[0], *told[1], *_unknown_event(link, unknown - memory.no_speed_told)),
+            events=(*told[0], *told[1], *_unknown_event(link, rules, unknown - memory.no_speed_told)),
             degraded=degraded,
             condition=_condition(lost, degraded) if rules.mark in {Mark.CONDITION, Mark.BOTH} else None,
             taint=bool(degraded) and rules.mark in {Mark.TAINT, Mark.BOTH},
         ),
         replace(after, no_speed_told=memory.no_speed_told | unknown),
     )
+
+
+def why_told(link: LinkReading, rules: CapacityRules) -> str:
+    """What the reading says of itself, and what to do where a speed is missed that the settings do not give."""
+    if link.interface and _without_speed(link, rules):
+        return f"{link.why}; write its speed_bps in network.directions"
+    return link.why
 
 
 def _remembered(link: LinkReading, rules: CapacityRules, promised: Promises, memory: Memory, now_s: float) -> Memory:
@@ -307,10 +314,10 @@ def _without_speed(link: LinkReading, rules: CapacityRules) -> frozenset[str]:
     return frozenset(rule.direction for rule in rules.directions if _speed_bps(link, rule) is None)
 
 
-def _unknown_event(link: LinkReading, directions: frozenset[str]) -> Iterator[NodeEvent]:
+def _unknown_event(link: LinkReading, rules: CapacityRules, directions: frozenset[str]) -> Iterator[NodeEvent]:
     if directions:
-        which = " and ".join(sorted(directions))
-        yield NodeEvent("Warning", "NetworkSpeedUnknown", f"{which}: {link.why}; nothing new is published until then")
+        text = f"{' and '.join(sorted(directions))}: {why_told(link, rules)}; nothing new is published until then"
+        yield NodeEvent("Warning", "NetworkSpeedUnknown", text)
 
 
 def _link_events(link: LinkReading, promised: Promises, before: Memory, after: Memory) -> Iterator[NodeEvent]:

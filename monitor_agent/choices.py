@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from pathlib import Path
 
-from kubesteer.model.errors import InvalidSettings
+from kubesteer.model.errors import InvalidQuantity, InvalidSettings
 from kubesteer.model.network import NetworkResource
+from kubesteer.model.quantity import parse_quantity, shown, to_units
 from kubesteer.rewards.judging import Rules
 from kubesteer.rewards.learners import BetaLearner, EwmaLearner, Learner, NoLearner
 from monitor_agent.capacity import CapacityRules, DirectionRule, Mark
-from monitor_agent.settings import Learning, Network, Node
+from monitor_agent.settings import Learning, Measure, Network, Node
+
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_NAME = 253
 
 
 def node_name(node: Node, environ: Mapping[str, str]) -> str:
@@ -18,6 +22,11 @@ def node_name(node: Node, environ: Mapping[str, str]) -> str:
     name = node.name or environ.get("NODE_NAME", "")
     if not name:
         raise InvalidSettings("node.name: nothing tells the node's name; set it, or NODE_NAME from spec.nodeName")
+    if len(name) > _LONGEST_NAME or not _SUBDOMAIN.fullmatch(name):
+        raise InvalidSettings(
+            f"node.name: {shown(name)} cannot be a node's name; write it as `kubectl get nodes` does: at most "
+            f"{_LONGEST_NAME} of a-z, 0-9, '-' and '.', each part beginning and ending with a letter or digit"
+        )
     return name
 
 
@@ -60,9 +69,9 @@ def capacity_rules(network: Network) -> CapacityRules:
                 tuple(each.resource_names[:1]),
                 each.overcommit,
                 each.annotation_overcommit,
-                each.speed_bps,
+                _speed_bps(f"network.directions[{number}].speed_bps", each.speed_bps),
             )
-            for each in network.directions
+            for number, each in enumerate(network.directions)
         ),
         reserve=network.reserve,
         worse_after_s=network.worse_after_s,
@@ -71,14 +80,24 @@ def capacity_rules(network: Network) -> CapacityRules:
     )
 
 
-def secret(where: str, path: str | None) -> str | None:
-    """What a file of one secret holds. Raises InvalidSettings where it cannot be read."""
-    if path is None:
-        return None
+def require_sense(measure: Measure) -> None:
+    """Raises InvalidSettings where half of what a measure needs is given."""
+    if measure.queries and measure.prometheus is None:
+        raise InvalidSettings("measure.prometheus: measure.queries has nobody to ask; write the URL of a Prometheus")
+    if measure.prometheus is not None and not measure.queries:
+        raise InvalidSettings("measure.queries: measure.prometheus is asked nothing; write a query by pod type")
+
+
+def _speed_bps(where: str, speed: int | str | None) -> int | None:
+    if not isinstance(speed, str):
+        return speed
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
+        speed_bps = to_units(parse_quantity(speed))
+    except InvalidQuantity as exc:
         raise InvalidSettings(f"{where}: {exc}") from exc
+    if speed_bps <= 0:
+        raise InvalidSettings(f"{where}: {shown(speed)} is no speed; write bit/s above 0, such as 10G")
+    return speed_bps
 
 
 def _require_apart(network: Network) -> None:

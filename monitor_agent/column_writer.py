@@ -13,7 +13,9 @@ from kubesteer.clients.kubernetes.backoff import Backoff, Sleep
 from kubesteer.clients.rewards.port import ColumnStore
 from kubesteer.model.errors import ColumnClaimed, ColumnEdited, StoreUnavailable
 from kubesteer.model.node_state import NodeState
+from kubesteer.model.reward import RewardRecord
 from kubesteer.rewards.column import Column
+from kubesteer.rewards.learners import BetaLearner
 from monitor_agent.logs import Log
 from monitor_agent.metrics import Metrics
 
@@ -41,7 +43,7 @@ class WriterPace:
 
 
 class ColumnWriter:
-    """The one way from this agent to its column."""
+    """The one way from this agent to its column. waits_for: whose claim it waits for, and what to do, while it does."""
 
     def __init__(
         self,
@@ -54,10 +56,12 @@ class ColumnWriter:
         unix_clock: Callable[[], float],
         log: Log,
         metrics: Metrics,
+        learner: str = BetaLearner().name,
     ) -> None:
         self._store = store
         self._column = column
         self._pace = pace
+        self._learner = learner
         self._backoff = backoff
         self._sleep: Sleep = backoff.sleep
         self._clock = clock
@@ -65,6 +69,7 @@ class ColumnWriter:
         self._log = log
         self._metrics = metrics
         self.is_claimed = False
+        self.waits_for: str | None = None
         self.heard_at_s: float | None = None
         self._faults: dict[str, str] = {}
 
@@ -89,11 +94,14 @@ class ColumnWriter:
                 if not told:
                     self._log.warning("waiting for another agent's claim", why=str(exc), wait_s=self._pace.claim_wait_s)
                 told = True
+                self.waits_for = str(exc)
                 await self._sleep(_LOOK_AGAIN_S)
             except StoreUnavailable as exc:
+                self.waits_for = None
                 self._failed(_CLAIM, exc)
                 return False
             else:
+                self.waits_for = None
                 self.is_claimed = True
                 self._worked(_CLAIM)
                 return True
@@ -178,7 +186,16 @@ class ColumnWriter:
         self._worked(_CLAIM)
         self._backoff.reset()
         self._log.info("column loaded", records=len(records))
+        theirs = [name for one in records if one.evidence > 0 and (name := self._other_learner(one))]
+        if theirs:
+            self._log.warning(
+                "what another learner believed is dropped", records=len(theirs), learner=self._learner, theirs=theirs[0]
+            )
         return True
+
+    def _other_learner(self, record: RewardRecord) -> str:
+        name = record.extra.get("learner", self._learner)
+        return "" if name == self._learner else str(name)
 
     def _worked(self, what: str) -> None:
         """A store that takes a write is well; one that does something else may still take none."""

@@ -47,7 +47,11 @@ class Health:
             "ready": not waiting,
             "waitingFor": waiting,
             "node": {"name": self._book.name, "found": self._book.node is not None},
-            "claim": {"held": self._writer.is_claimed, "holder": self._holder},
+            "claim": {
+                "held": self._writer.is_claimed,
+                "holder": self._holder,
+                "waits_for": self._writer.waits_for,
+            },
             "store": {
                 "age_s": self.store_age_s(),
                 "loaded": self._column.is_loaded,
@@ -87,7 +91,8 @@ class Health:
             if not reflector.synced:
                 yield f"{what} from the API server: {reflector.fault or 'first list under way'}"
         if not self._column.is_loaded:
-            yield f"the column from the store: {self._writer.fault or 'claim or first list under way'}"
+            why = self._writer.waits_for or self._writer.fault or "claim or first list under way"
+            yield f"the column from the store: {why}"
         if self.stopping:
             yield "nothing: shutting down"
 

@@ -33,13 +33,20 @@ class MeasuredPods:
         values: PodValues,
         on_problem: Callable[[PodRuns, str], None],
         *,
+        settled_s: float,
+        unix_clock: Callable[[], float],
         log: Log,
     ) -> None:
-        """on_problem is told of each pod whose value cannot be used."""
+        """on_problem is told of each pod whose value cannot be used, once one of its containers has run `settled_s`.
+
+        Before that its value does not count, and Prometheus may not have come by yet.
+        """
         self._book = book
         self._source = source
         self._values = values
         self._on_problem = on_problem
+        self._settled_s = settled_s
+        self._unix_clock = unix_clock
         self._log = log
         self.fault: str | None = None
 
@@ -69,8 +76,12 @@ class MeasuredPods:
             pod = self._book.runs.get(pods[measured].uid)
             if pod is None:
                 continue  # It has gone meanwhile, and must not be judged again.
-            if measure.value is None:
-                self._on_problem(pod, measure.problem)
-            else:
+            if measure.value is not None:
                 found.append((pod, measure.value))
+            elif self._is_settled(pod):
+                self._on_problem(pod, measure.problem)
         self._values.replace(found)
+
+    def _is_settled(self, pod: PodRuns) -> bool:
+        since_s = [one.running_since_s for one in pod.containers if one.running_since_s is not None and not one.init]
+        return bool(since_s) and min(since_s) + self._settled_s < self._unix_clock()

@@ -28,6 +28,7 @@ from monitor_agent.capacity import (
     Publication,
     Published,
     plan,
+    why_told,
 )
 from monitor_agent.logs import Log
 from monitor_agent.metrics import Metrics
@@ -107,6 +108,7 @@ class NetworkLoop:
         self._untold: deque[NodeEvent] = deque(maxlen=_MOST_EVENTS)
         self._marks: tuple[str, NodeCondition | None, bool | None] = ("", None, None)
         self._reading: LinkReading | None = None
+        self._is_measured = True
         self._rate_bps: Mapping[str, float] = {}
         self.limit_bps: Mapping[str, int] = {}
         self.degraded = ""
@@ -142,6 +144,7 @@ class NetworkLoop:
         publication, self._memory = plan(
             self._reading, self._rules, self._published(), self._promised(), self._memory, now_s=now_s
         )
+        self._tell_unmeasured(self._reading)
         self.limit_bps, self.degraded = publication.limit_bps, publication.degraded
         self._metrics.see_network(self._rate_bps, self.limit_bps, degraded=bool(self.degraded))
         for event in publication.events:
@@ -160,12 +163,18 @@ class NetworkLoop:
         return {
             "interface": reading.interface if reading else None,
             "up": reading.up if reading else None,
-            "why": reading.why if reading else None,
+            "why": why_told(reading, self._rules) if reading else None,
             "rate_bps": dict(self._rate_bps),
             "limit_bps": dict(self.limit_bps),
             "degraded": self.degraded,
             "last_error": self.fault,
         }
+
+    def _tell_unmeasured(self, reading: LinkReading) -> None:
+        """Where the settings give every speed, no Event tells that the link itself is not found."""
+        was_measured, self._is_measured = self._is_measured, bool(reading.interface)
+        if was_measured and not self._is_measured and not self._memory.no_speed_told:
+            self._log.warning("no traffic is measured", why=reading.why)
 
     def _published(self) -> Published:
         status = self._book.node.status if self._book.node else None

@@ -14,6 +14,7 @@ class NodeBook:
         self.node: Node | None = None
         self._log = log
         self._last_uid: str | None = None
+        self._is_missed = False
 
     def put(self, node: Node) -> None:
         """The node appeared or changed."""
@@ -22,6 +23,12 @@ class NodeBook:
             self._log.warning("the node was made anew", node=self.name, uid=uid)
         self._last_uid = uid
         self.node = node
+
+    def listed(self) -> None:
+        """The API server has told all it knows; a name that it never knew is told once, as it may be mistyped."""
+        if self.node is None and self._last_uid is None and not self._is_missed:
+            self._is_missed = True
+            self._log.warning("no node of this name in the cluster; is node.name or NODE_NAME right?", node=self.name)
 
     def delete(self, _name: str) -> None:
         """The node is gone."""

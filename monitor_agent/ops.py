@@ -6,6 +6,7 @@ Not aiohttp.web, which would be 2.2 MB on every node for three pages: one reques
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from kubesteer.model.errors import InvalidSettings
 
 Report = Callable[[], dict[str, Any]]
 """What /readyz tells; `ready` in it decides the status."""
@@ -25,7 +28,7 @@ _BadRequest = (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueErro
 
 @asynccontextmanager
 async def serving(host: str, port: int, report: Report, registry: CollectorRegistry) -> AsyncIterator[str]:
-    """Serves while the block runs; gives the URL. Raises OSError where the address is taken."""
+    """Serves while the block runs; gives the URL. Raises InvalidSettings where the address cannot be had."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, TimeoutError):
@@ -36,7 +39,14 @@ async def serving(host: str, port: int, report: Report, registry: CollectorRegis
                 await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, host, port, limit=_LONGEST_HEAD_B)
+    try:
+        server = await asyncio.start_server(answer, host, port, limit=_LONGEST_HEAD_B)
+    except OSError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            why = f"ops.port: {port} is in use at {host}; another agent may run on this node: stop it, or choose a port"
+        else:
+            why = f"ops.host, ops.port: {host}:{port} cannot be listened at: {exc}"
+        raise InvalidSettings(why) from exc
     try:
         bound = server.sockets[0].getsockname()
         yield f"http://[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"http://{bound[0]}:{bound[1]}"

@@ -19,7 +19,7 @@ _UNKNOWN = Usual()
 
 
 class Others:
-    """The newest round's word on each type; where it has none, the last one's medians."""
+    """The newest round's word on each type; where it has too little for a median, the last one that had enough."""
 
     def __init__(
         self, node: str, store: ColumnStore, *, records: int, unix_clock: Callable[[], float], log: Log
@@ -53,5 +53,13 @@ class Others:
         self._after = records[-1].node if records else self._node
         news = usual_elsewhere(records, self._node, self._unix_clock())
         kept = {name: replace(usual, pull_fails=False) for name, usual in self._usual.items() if name not in news}
-        merged = {**kept, **news}
-        self._usual = dict(list(merged.items())[-_MOST_TYPES:])
+        told = {name: _with_medians_of(self.of(name), usual) for name, usual in news.items()}
+        self._usual = dict(list({**kept, **told}.items())[-_MOST_TYPES:])
+
+
+def _with_medians_of(before: Usual, now: Usual) -> Usual:
+    return replace(
+        now,
+        startup_s=before.startup_s if now.startup_s is None else now.startup_s,
+        duration_s=before.duration_s if now.duration_s is None else now.duration_s,
+    )

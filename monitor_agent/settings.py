@@ -134,8 +134,8 @@ class Direction(Group, frozen=True):
         float, Meta(gt=0, le=1000, description="What the extender allows of SLOs asked for by annotation.")
     ] = 1.0
     speed_bps: Annotated[
-        Annotated[int, Meta(gt=0)] | None,
-        Meta(description="The link's speed in bit/s where it cannot be read, or is wrong."),
+        Annotated[int, Meta(gt=0)] | str | None,
+        Meta(description="The link's speed in bit/s, such as 10G, where it cannot be read, or is wrong."),
     ] = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -85,8 +86,21 @@ def _fault(group: str, name: str, value: object) -> str:
         msgspec.convert(value, types[name])
     except msgspec.ValidationError as exc:
         choices = " ".join(_choices(types[name]))
-        return f"{group}.{name}: {shown(value)} cannot be used: {exc}{choices and f'; one of {choices}'}"
+        rule, _, place = str(exc).partition(" - at `$")
+        place = place.removesuffix("`")
+        found = shown(_inside(value, place))
+        return f"{group}.{name}{place}: {found} cannot be used: {rule}{choices and f'; one of {choices}'}"
     return ""
+
+
+def _inside(value: Any, place: str) -> object:
+    """The part of a value that stands at a place such as `[0].speed_bps`; all of it where there is none such."""
+    for step in re.findall(r"\w+", place):
+        try:
+            value = value[int(step) if isinstance(value, list) else step]
+        except (LookupError, TypeError, ValueError):
+            break
+    return value
 
 
 def reference() -> str:

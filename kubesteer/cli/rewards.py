@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
+from kubesteer.cli.rewards_mistakes import explained
 from kubesteer.cli.rewards_options import BeliefOptions, StoreOptions, completed
 from kubesteer.cli.rewards_store import Store, open_store
 from kubesteer.model.errors import KubesteerError
@@ -32,6 +35,8 @@ Type = Parameter(name="--type")
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 _WIDTH_WITHOUT_TERMINAL = 120
 _SHOWN_PAIRS = 10
+_MOST_EVIDENCE = 1e6
+"""Of `set`: a belief that no runs would move for days is a slip of the keyboard."""
 
 app = App(
     name="rewards",
@@ -46,9 +51,13 @@ app = App(
   kubesteer rewards export > rewards.yaml    for rewards.source=file
   kubesteer rewards show --file rewards.yaml --json
 
+Options come after the command. An export is a file for the extender's rewards.source=file, and for --file here; there
+is no import into etcd. A new file starts as an empty list: echo '[]' > rewards.yaml
+
 Exit code: 0 done; 1 not done, and the reason in a line; 2 a wrong command line.
 """,
     help_format="plaintext",
+    error_formatter=explained,
 )
 
 
@@ -57,12 +66,14 @@ def show(
     *,
     pod_type: Annotated[str | None, Type] = None,
     node: str | None = None,
-    most: int = 10,
+    most: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
     as_json: Json = False,
     store: StoreOptions | None = None,
     belief: BeliefOptions | None = None,
 ) -> None:
     """The table: pod types by nodes, with belief, evidence left and age.
+
+    Pairs without any evidence, such as after a reset, are untried: not in the table, but in --json.
 
     Parameters
     ----------
@@ -81,12 +92,12 @@ def show(
         from kubesteer.cli.rewards_view import as_json as row  # noqa: PLC0415
 
         _print_json({"time": format_time(now_s), "rewards": [row(each) for each in found]})
-    elif not found:
+    elif not (tried := [each for each in found if each.record.evidence > 0]):
         _say(f"no rewards{_of(pod_type, node)} in the store")
     else:
         from kubesteer.cli.rewards_tables import overview  # noqa: PLC0415
 
-        _print(lambda width: overview(found, width=width, most=most))
+        _print(lambda width: overview(tried, width=width, most=most))
 
 
 app.command(show, name="show")
@@ -115,8 +126,14 @@ def explain(
     everything = _pairs(store, belief, time.time())
     found = [each for each in everything if _matches(each.record, pod_type, node)]
     if not found:
+        from kubesteer.cli.rewards_tables import plain  # noqa: PLC0415
+
         there = sorted({each.record.pod_type for each in everything if each.record.node == node})
-        known = f"known there: {', '.join(there[:_SHOWN_PAIRS])}" if there else f"nothing is known of node {node!r}"
+        known = (
+            f"known there: {', '.join(map(plain, there[:_SHOWN_PAIRS]))}"
+            if there
+            else f"nothing is known of node {node!r}"
+        )
         sys.exit(f"no reward of type {pod_type!r} on node {node!r}; {known}")
     if as_json:
         from kubesteer.cli.rewards_view import explained_json  # noqa: PLC0415
@@ -125,7 +142,7 @@ def explain(
     else:
         from kubesteer.cli.rewards_tables import explanation  # noqa: PLC0415
 
-        _print(lambda _: explanation(found[0]))
+        _print(lambda _: explanation(found[0], (belief or BeliefOptions()).policy))
 
 
 @app.command(name="set")
@@ -143,15 +160,22 @@ def set_reward(
     mean:
         0 worst .. 1 best.
     evidence:
-        How many runs' worth that is.
+        How many runs' worth that is, 1000000 or less.
     """
+    if _MOST_EVIDENCE < evidence < math.inf:
+        sys.exit(f"evidence {evidence:g} is above {_MOST_EVIDENCE:.0f}; say how many runs' worth the mean is")
+    file = _completed(store).file
+    if file is not None and not file.exists():
+        sys.exit(f"{file} is not there; start one with: echo '[]' > {shlex.quote(str(file))}")
 
     def changed(earlier: RewardRecord | None) -> RewardRecord:
         return RewardRecord(node, pod_type, mean, evidence, now_s, earlier.extra if earlier else {})
 
     now_s = time.time()
-    _in_store(store, lambda opened: opened.edit([(node, pod_type)], changed))
+    for_good = _in_store(store, lambda opened: opened.edit([(node, pod_type)], changed))
     _say(f"set: {pod_type} on {node}: mean {mean:g}, evidence {evidence:g}")
+    if for_good:
+        _say(f"note: no agent has claimed {node}; until one does, this reward stays, even when the node is gone")
 
 
 @app.command
@@ -173,6 +197,7 @@ def reset(
     yes:
         Do not ask.
     """
+    from kubesteer.cli.rewards_tables import counted  # noqa: PLC0415
     from kubesteer.cli.rewards_view import emptied  # noqa: PLC0415
 
     listed = _in_store(store, lambda opened: opened.list(node))
@@ -180,12 +205,12 @@ def reset(
     if not found:
         _say(f"nothing to reset: no rewards{_of(pod_type, node)} in the store")
         return
-    _say(_what(found))
+    print(_what(found))
     if not (yes or _agreed()):
         sys.exit("nothing was reset; say --yes")
     pairs, now_s = [(each.node, each.pod_type) for each in found], time.time()
     _in_store(store, lambda opened: opened.edit(pairs, lambda record: record and emptied(record, now_s)))
-    _say(f"reset: {len(found)} pairs")
+    _say(f"reset: {counted(len(found), 'pair')}")
 
 
 @app.command
@@ -195,7 +220,7 @@ def export(
     to: Annotated[Literal["yaml", "json"], Parameter(name="--format")] = "yaml",
     store: StoreOptions | None = None,
 ) -> None:
-    """Every record as a rewards file, which `--file` and the extender's rewards.source=file read.
+    """Every record as a rewards file, which `--file` and the extender's rewards.source=file read. etcd imports none.
 
     Parameters
     ----------
@@ -232,11 +257,19 @@ def _pairs(store: StoreOptions | None, belief: BeliefOptions | None, now_s: floa
     return pairs(records, chosen, now_s)
 
 
-def _in_store(options: StoreOptions | None, action: Callable[[Store], Awaitable[Result]]) -> Result:
+def _completed(options: StoreOptions | None) -> StoreOptions:
+    try:
+        return completed(options or StoreOptions(), os.environ)
+    except KubesteerError as exc:
+        sys.exit(str(exc))
+
+
+def _in_store(given: StoreOptions | None, action: Callable[[Store], Awaitable[Result]]) -> Result:
     """Opens the store, acts, closes it. What goes wrong ends the program with one line."""
+    options = _completed(given)
 
     async def act() -> Result:
-        store = open_store(completed(options or StoreOptions(), os.environ))
+        store = open_store(options)
         try:
             return await action(store)
         finally:
@@ -259,11 +292,17 @@ def _of(pod_type: str | None, node: str | None) -> str:
 
 def _what(found: list[RewardRecord]) -> str:
     """What a reset would remove."""
-    lines = [f"  {r.pod_type} on {r.node}: mean {r.mean:.2f}, evidence {r.evidence:.1f}" for r in found[:_SHOWN_PAIRS]]
+    from kubesteer.cli.rewards_tables import amount, counted, plain  # noqa: PLC0415
+
+    lines = [
+        f"  {plain(r.pod_type)} on {plain(r.node)}: mean {r.mean:.2f}, evidence {amount(r.evidence)}"
+        for r in found[:_SHOWN_PAIRS]
+    ]
     if len(found) > _SHOWN_PAIRS:
         lines.append(f"  and {len(found) - _SHOWN_PAIRS} more")
     types, nodes = len({r.pod_type for r in found}), len({r.node for r in found})
-    return "\n".join([f"{len(found)} pairs ({types} types, {nodes} nodes) to reset:", *lines])
+    heading = f"{counted(len(found), 'pair')} ({counted(types, 'type')}, {counted(nodes, 'node')}) to reset:"
+    return "\n".join([heading, *lines])
 
 
 def _agreed() -> bool:
@@ -273,7 +312,7 @@ def _agreed() -> bool:
 def _say(text: str) -> None:
     from kubesteer.cli.rewards_tables import plain  # noqa: PLC0415
 
-    print("\n".join(map(plain, text.split("\n"))))
+    print(plain(text))
 
 
 def _print(make: Callable[[int], RenderableType]) -> None:

@@ -59,7 +59,12 @@ class BeliefOptions:
     """How old evidence fades and what is believed without any: as the extender's settings say."""
 
     half_life_s: Annotated[
-        float, Parameter(help="Age at which evidence counts half, as rewards.half_life_s.", group=_BELIEF)
+        float,
+        Parameter(
+            help="Age at which evidence counts half, 1 or more: as rewards.half_life_s of the extender and"
+            " learning.half_life_s of the agents.",
+            group=_BELIEF,
+        ),
     ] = 21_600.0
     policy: Annotated[
         Literal["beta", "ewma", "none"], Parameter(help="How records are read, as rewards.policy.", group=_BELIEF)

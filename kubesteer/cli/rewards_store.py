@@ -12,20 +12,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from kubesteer.cli.rewards_options import DEFAULT_ENDPOINT, DEFAULT_PREFIX, StoreOptions
-from kubesteer.model.errors import InvalidRecord, InvalidSettings, StoreUnavailable
-from kubesteer.model.reward import RewardRecord, decode_record, encode_key, encode_value, format_time
+from kubesteer.model.errors import InvalidRecord, StoreUnavailable
+from kubesteer.model.reward import EDITED, RewardRecord, decode_record, encode_key, encode_value, format_time
 
 if TYPE_CHECKING:
     from kubesteer.clients.rewards.etcd_caller import EtcdCaller
     from kubesteer.clients.rewards.etcd_connection import EtcdConnection
-    from kubesteer.clients.rewards.etcd_options import EtcdOptions
     from kubesteer.clients.rewards.port import RewardWriter
 
 _ATTEMPTS = 10
 """Before an entry that its agent changes under every attempt is given up."""
-
-EDITED = "edited"
-"""Field of a record: when somebody last set or reset it by hand. Agents keep it."""
 
 Pair = tuple[str, str]
 """Node and pod type."""
@@ -39,8 +35,11 @@ class Store(Protocol):
     async def list(self, node: str | None = None, /) -> list[RewardRecord]:
         """The records of one node, or of all."""
 
-    async def edit(self, pairs: Iterable[Pair], change: Edit, /) -> None:
-        """Changes the records of these pairs; what somebody else writes meanwhile is not lost."""
+    async def edit(self, pairs: Iterable[Pair], change: Edit, /) -> set[str]:
+        """Changes the records of these pairs; what somebody else writes meanwhile is not lost.
+
+        The nodes of new records that nothing ends by itself, as no agent is there to take them over.
+        """
 
     async def close(self) -> None:
         """Lets go of the store."""
@@ -54,8 +53,10 @@ def open_store(options: StoreOptions) -> Store:
         return FileWriter(options.file, unix_clock=time.time)
     from kubesteer.clients.rewards.etcd import connect, etcd_writer  # noqa: PLC0415
     from kubesteer.clients.rewards.etcd_caller import EtcdCaller  # noqa: PLC0415
+    from kubesteer.clients.rewards.etcd_options import chosen_etcd  # noqa: PLC0415
 
-    etcd = _etcd_options(options)
+    endpoints = (endpoint.strip() for endpoint in (options.etcd or DEFAULT_ENDPOINT).split(","))
+    etcd = chosen_etcd(options, section="", endpoints=filter(None, endpoints), prefix=options.prefix or DEFAULT_PREFIX)
     return _EtcdStore(etcd.prefix, etcd_writer(etcd), EtcdCaller(etcd, partial(connect, etcd)))
 
 
@@ -70,20 +71,23 @@ class _EtcdStore:
     async def list(self, node: str | None = None, /) -> list[RewardRecord]:
         return await self._writer.list(node)
 
-    async def edit(self, pairs: Iterable[Pair], change: Edit, /) -> None:
-        for pair in pairs:
-            for _ in range(_ATTEMPTS):
-                if await self._etcd.call(partial(self._edit_once, pair, change)):
-                    break
-            else:
-                raise StoreUnavailable(f"the reward of {pair} changed {_ATTEMPTS} times meanwhile; try again")
+    async def edit(self, pairs: Iterable[Pair], change: Edit, /) -> set[str]:
+        return {pair[0] for pair in pairs if await self._edit(pair, change)}
 
     async def close(self) -> None:
         await self._writer.close()
         await self._etcd.close()
 
-    async def _edit_once(self, pair: Pair, change: Edit, connection: EtcdConnection) -> bool:
-        """Whether the entry was as it had just been read, is changed, and its agent is told.
+    async def _edit(self, pair: Pair, change: Edit) -> bool:
+        """Whether the record is there for good."""
+        for _ in range(_ATTEMPTS):
+            for_good = await self._etcd.call(partial(self._edit_once, pair, change))
+            if for_good is not None:
+                return for_good
+        raise StoreUnavailable(f"the reward of {pair} changed {_ATTEMPTS} times meanwhile; try again")
+
+    async def _edit_once(self, pair: Pair, change: Edit, connection: EtcdConnection) -> bool | None:
+        """Whether the record is there for good; None where it had changed meanwhile, or its agent was not told.
 
         The agent holds what it believes in memory. It is told by a touch of its claim, which it looks at before it
         writes and every few seconds, and by the mark in the record.
@@ -100,9 +104,11 @@ class _EtcdStore:
         touch = [Put(agent, None, claim.lease)] if claim else []
         swapped = await swap(connection, key, revision, [*puts, *touch], [] if puts else [key])
         if swapped is None or not swapped.done:
-            return False
+            return None
         after = (await look(connection, agent)).found
-        return after is None or (claim is not None and after.value == claim.value)
+        if after is not None and (claim is None or after.value != claim.value):
+            return None
+        return bool(puts) and lease == 0 and after is None
 
 
 def _marked(record: RewardRecord) -> RewardRecord:
@@ -115,22 +121,3 @@ def _readable(prefix: str, key: bytes, value: bytes) -> RewardRecord | None:
         return decode_record(prefix, key, value)
     except InvalidRecord:
         return None
-
-
-def _etcd_options(options: StoreOptions) -> EtcdOptions:
-    from kubesteer.clients.rewards.etcd_options import EtcdOptions  # noqa: PLC0415
-
-    endpoints = (options.etcd or DEFAULT_ENDPOINT).split(",")
-    try:
-        password = options.password_file.read_text(encoding="utf-8").strip() if options.password_file else None
-    except OSError as exc:
-        raise InvalidSettings(f"password_file: {exc}") from exc
-    return EtcdOptions(
-        endpoints=tuple(endpoint.strip() for endpoint in endpoints if endpoint.strip()),
-        prefix=options.prefix or DEFAULT_PREFIX,
-        ca_file=options.ca_file,
-        cert_file=options.cert_file,
-        key_file=options.key_file,
-        user=options.user,
-        password=password,
-    )

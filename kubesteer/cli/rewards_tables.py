@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from kubesteer.cli.rewards_view import Noted, Pair, noted, typical_s
+from kubesteer.model.reward import RewardRecord
+from kubesteer.rewards.table import ReadPolicy
 
 LEGEND = "each: belief (0 worst .. 1 best), evidence left in runs, age"
 MOST_TYPES = 40
@@ -26,24 +29,26 @@ def overview(pairs: Sequence[Pair], *, width: int, most: int) -> RenderableType:
     types = list(dict.fromkeys(pair.record.pod_type for pair in pairs))
     nodes = sorted({pair.record.node for pair in pairs})
     first_column = max((len(plain(each)) for each in types), default=0) + 3
-    node_column = max(_CELL_WIDTH, *(len(plain(node)) + 2 for node in nodes)) if nodes else _CELL_WIDTH
+    widest = [*(len(plain(node)) + 2 for node in nodes), *(len(_cell(pair)) + 2 for pair in pairs)]
+    node_column = max([_CELL_WIDTH, *widest])
     if len(types) <= MOST_TYPES and first_column + node_column * len(nodes) <= width:
         return Group(_grid(pairs, types, nodes), Text(LEGEND, style="dim"))
     return _extremes(pairs, len(types), len(nodes), most)
 
 
-def explanation(pair: Pair) -> RenderableType:
-    """Everything that is known of one pair."""
+def explanation(pair: Pair, policy: ReadPolicy) -> RenderableType:
+    """Everything that is known of one pair, whose belief is read by that policy."""
     record, extra = pair.record, pair.record.extra
     facts = Table.grid(padding=(0, 2))
     rows: list[tuple[str, str | Text]] = [
-        ("belief now", Text.assemble(_mean(pair), f"  (recorded {record.mean:.2f}, drawn towards the prior)")),
+        ("belief now", Text.assemble(_mean(pair), f"  ({_basis(record, policy)})")),
         ("prior", f"{pair.prior:.2f}"),
-        ("evidence left", f"{_amount(pair.evidence)} runs  (recorded {_amount(record.evidence)})"),
+        ("evidence left", f"{amount(pair.evidence)} runs  (recorded {amount(record.evidence)})"),
         ("last update", f"{_when(record.time_s)}, {age(pair.age_s)} ago"),
     ]
+    if "count" in extra:
+        rows.append(("count", f"{plain(str(extra['count']))} outcomes counted{_not_listed(extra)}"))
     for name, text in (
-        ("count", "{} outcomes counted"),
         ("learner", "{}"),
         ("edited", "{}, by hand"),
         ("folded", "{} rare types in this row"),
@@ -64,6 +69,20 @@ def explanation(pair: Pair) -> RenderableType:
         if found
     ]
     return Group(title, facts, *(outcomes or [Text(" no outcomes are noted in this record", style="dim")]))
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as 1 pair, 2 pairs."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def amount(evidence: float) -> str:
+    """At most six characters, whatever somebody wrote into a record."""
+    if evidence < 10:
+        return f"{evidence:.1f}"
+    if evidence < 10_000:
+        return f"{evidence:.0f}"
+    return f"{evidence / 1000:.0f}k" if evidence < 1_000_000 else f"{evidence:.0e}"
 
 
 def age(seconds: float) -> str:
@@ -97,7 +116,10 @@ def _extremes(pairs: Sequence[Pair], types: int, nodes: int, most: int) -> Rende
     worst = ordered[:most]
     best = ordered[max(most, len(ordered) - most) :][::-1]
     left_out = len(ordered) - len(worst) - len(best)
-    note = f"{types} types x {nodes} nodes, {len(pairs)} pairs: too wide for a grid, {left_out} pairs left out"
+    note = (
+        f"{counted(types, 'type')} x {counted(nodes, 'node')}, {counted(len(pairs), 'pair')}: too wide for a grid,"
+        f" {counted(left_out, 'pair')} left out"
+    )
     return Group(
         _list("worst", worst),
         _list("best", best),
@@ -108,14 +130,15 @@ def _extremes(pairs: Sequence[Pair], types: int, nodes: int, most: int) -> Rende
 def _list(title: str, pairs: Sequence[Pair]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("type", "node", "belief", "evidence", "age", "last reason"):
-        table.add_column(heading, justify="right" if heading in {"belief", "evidence", "age"} else "left")
+        is_number = heading in {"belief", "evidence", "age"}
+        table.add_column(heading, justify="right" if is_number else "left", no_wrap=is_number)
     for pair in pairs:
         last = noted(pair.record, "recent")
         table.add_row(
             Text(plain(pair.record.pod_type)),
             Text(plain(pair.record.node)),
             _mean(pair),
-            _amount(pair.evidence),
+            amount(pair.evidence),
             age(pair.age_s),
             Text(plain(last[-1].reason) if last else ""),
         )
@@ -125,7 +148,8 @@ def _list(title: str, pairs: Sequence[Pair]) -> Table:
 def _outcomes(title: str, found: Sequence[Noted]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 1))
     for heading in ("when", "pod", "container", "stage", "run", "value", "why"):
-        table.add_column(heading, justify="right" if heading in {"run", "value"} else "left")
+        is_number = heading in {"run", "value"}
+        table.add_column(heading, justify="right" if is_number else "left", no_wrap=is_number or heading == "when")
     for each in reversed(found):
         table.add_row(
             _when(each.time_s),
@@ -138,7 +162,26 @@ def _outcomes(title: str, found: Sequence[Noted]) -> Table:
 
 
 def _cell(pair: Pair) -> Text:
-    return Text.assemble(_mean(pair), (f" {_amount(pair.evidence):>4} {age(pair.age_s):>4}", "dim"))
+    return Text.assemble(_mean(pair), (f" {amount(pair.evidence):>4} {age(pair.age_s):>4}", "dim"))
+
+
+def _basis(record: RewardRecord, policy: ReadPolicy) -> str:
+    """What the belief follows from."""
+    match policy:
+        case "beta":
+            if record.evidence > 0:
+                return f"recorded {record.mean:.2f}, drawn towards the prior"
+            return "no evidence is recorded: the prior"
+        case "ewma":
+            return "as recorded" if record.evidence > 0 else "no evidence is recorded: the value of an untried pair"
+    return f"policy none: the same for every pair, whatever is recorded; recorded {record.mean:.2f}"
+
+
+def _not_listed(extra: Mapping[str, Any]) -> str:
+    """Why there are more outcomes than the tables below have. The ewma learner leaves missed runs out."""
+    if extra.get("learner") == "ewma":
+        return "; the newest are listed"
+    return "; the newest are listed, and runs that were missed are counted as the last one ended"
 
 
 def _mean(pair: Pair) -> Text:
@@ -150,10 +193,6 @@ def _style(mean: float) -> str:
     if mean >= _GOOD:
         return "green"
     return "red" if mean < _BAD else "yellow"
-
-
-def _amount(evidence: float) -> str:
-    return f"{evidence:.1f}" if evidence < 10 else f"{evidence:.0f}"
 
 
 def _when(time_s: float) -> str:

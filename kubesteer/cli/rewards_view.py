@@ -13,7 +13,7 @@ from typing import Any
 
 from kubesteer.model.errors import InvalidRecord
 from kubesteer.model.reward import RewardRecord, format_time, parse_time
-from kubesteer.rewards.table import Belief, RewardTable
+from kubesteer.rewards.table import EWMA_FIRST_MEAN, Belief, RewardTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,13 @@ def typical_s(record: RewardRecord, name: str) -> float | None:
 def emptied(record: RewardRecord, now_s: float) -> RewardRecord | None:
     """The record after a reset; None where no agent wrote it, and nothing has to stay.
 
-    Which runs were counted has to: an agent that forgets it counts today's failures again.
+    Which runs were counted has to: an agent that forgets it counts today's failures again. The mean is the one that
+    kubeRL's rule starts from; without evidence, no other rule looks at it.
     """
     if "learner" not in record.extra:
         return None
     counted = {name: record.extra[name] for name in ("learner", "seen", "noted") if name in record.extra}
-    return RewardRecord(record.node, record.pod_type, record.mean, 0.0, now_s, counted)
+    return RewardRecord(record.node, record.pod_type, EWMA_FIRST_MEAN, 0.0, now_s, counted)
 
 
 def as_json(pair: Pair) -> dict[str, Any]:

@@ -8,19 +8,27 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from kubesteer.cli.rewards_tables import plain
+
+_PODS = Path("examples/pods.yaml")
+_CLUSTER = Path("examples/cluster.yaml")
+_NAME_NODES = "name the candidates with --nodes NODE NODE.., or a cluster file with --cluster"
 
 
 def try_pods(
-    pods: Path = Path("examples/pods.yaml"),
+    pods: Path | None = None,
     *,
     ops: str = "http://127.0.0.1:8889",
-    nodes: Sequence[str] = (),
-    cluster: Path = Path("examples/cluster.yaml"),
+    nodes: Annotated[Sequence[str], Parameter(consume_multiple=True)] = (),
+    cluster: Path | None = None,
     as_json: bool = False,
 ) -> None:
     """Ask where pods would go, and why. Nothing is scheduled, and no charge is taken.
@@ -28,18 +36,21 @@ def try_pods(
     Parameters
     ----------
     pods:
-        YAML list of pods, as the API has them.
+        YAML list of pods, as the API has them; without it, examples/pods.yaml.
     ops:
         Ops address of a running extender (`make run` starts one).
     nodes:
-        Candidate nodes; without them, all nodes of --cluster.
+        Candidate nodes, one or more; without them, all nodes of --cluster.
     cluster:
-        Cluster file that names the candidates.
+        Cluster file that names the candidates; without it, examples/cluster.yaml where the extender reads a file too.
     as_json:
         Print the extender's answers instead of tables.
     """
-    names = list(nodes) or _node_names(cluster)
-    answers = [_ask(ops, {"Pod": pod, "Nodes": None, "NodeNames": names}) for pod in _read(pods)]
+    asked = _read(_or_example(pods, _PODS, "name a YAML list of pods: kubesteer try PODS"))
+    if not (nodes or cluster) and (kind := _cluster_kind(ops)) != "file":
+        sys.exit(f"the extender's nodes come from {kind}, and its ops port does not list them; {_NAME_NODES}")
+    names = list(nodes) or _node_names(_or_example(cluster, _CLUSTER, _NAME_NODES))
+    answers = [_ask(ops, "/explain", {"Pod": pod, "Nodes": None, "NodeNames": names}) for pod in asked]
     if as_json:
         sys.stdout.write(json.dumps(answers, indent=2) + "\n")
         return
@@ -47,7 +58,22 @@ def try_pods(
     for answer in answers:
         console.print(_table(answer))
         if answer["suspect"]:
-            console.print(f"  [yellow]warning:[/] {answer['suspect']}")
+            console.print(Text.assemble(("  warning:", "yellow"), f" {plain(answer['suspect'])}"))
+
+
+def _or_example(given: Path | None, example: Path, remedy: str) -> Path:
+    """The file that was named, else the repository's, which is there only for who stands in the repository."""
+    if given is None and not example.is_file():
+        sys.exit(f"{example} is not in this folder; {remedy}")
+    return given or example
+
+
+def _cluster_kind(ops: str) -> str:
+    """Where the extender has its nodes from."""
+    match _ask(ops, "/readyz"):
+        case {"cluster": {"kind": str(kind)}}:
+            return kind
+    sys.exit(f"--ops {ops} is no extender's ops port")
 
 
 def _read(path: Path) -> Any:
@@ -61,22 +87,28 @@ def _node_names(cluster: Path) -> list[str]:
     return [item["metadata"]["name"] for item in _read(cluster)["items"] if item["kind"] == "Node"]
 
 
-def _ask(ops: str, arguments: dict[str, Any]) -> Any:
-    request = urllib.request.Request(  # noqa: S310 - the address is the user's own
-        f"{ops}/explain", json.dumps(arguments).encode(), {"Content-Type": "application/json"}
-    )
+def _ask(ops: str, path: str, arguments: dict[str, Any] | None = None) -> Any:
+    """What the ops port answers; arguments are posted."""
+    if not ops.startswith(("http://", "https://")):
+        sys.exit(f"--ops {ops}: give http://HOST:PORT")
+    url, body = f"{ops.rstrip('/')}{path}", None if arguments is None else json.dumps(arguments).encode()
     try:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - the user's own
         with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
             return json.load(response)
     except urllib.error.HTTPError as exc:
-        sys.exit(f"{ops}/explain: {exc.code} {exc.read().decode(errors='replace')}")
+        sys.exit(f"{url}: {exc.code} {exc.read().decode(errors='replace')}")
+    except ValueError as exc:
+        sys.exit(f"{url}: no answer of an extender ({exc})")
     except OSError as exc:
         sys.exit(f"{ops} does not answer ({exc}); start the extender with `make run`, or name it with --ops")
 
 
 def _table(answer: dict[str, Any]) -> Table:
     """One row a node, the best first."""
-    table = Table(title=f"{answer['pod']} (type {answer['podType']})", title_justify="left", title_style="bold")
+    table = Table(
+        title=Text(plain(f"{answer['pod']} (type {answer['podType']})")), title_justify="left", title_style="bold"
+    )
     for heading in ("node", "score", "balance", "reward", "why"):
         table.add_column(heading, justify="left" if heading in {"node", "why"} else "right")
     fitting = [row for row in answer["nodes"] if row["fits"]]
@@ -84,10 +116,10 @@ def _table(answer: dict[str, Any]) -> Table:
     for row in sorted(answer["nodes"], key=lambda row: (not row["fits"], -row["total"])):
         goes = row["fits"] and row["total"] == best
         table.add_row(
-            row["node"],
+            Text(plain(row["node"])),
             str(row["score"]) if row["fits"] else "-",
             *(_number(row[term]) for term in ("balance", "reward")),
-            row["reason"] or ("goes here" if goes else "fits"),
+            Text(plain(row["reason"] or ("goes here" if goes else "fits"))),
             style="green" if goes else ("" if row["fits"] else "dim"),
         )
     return table

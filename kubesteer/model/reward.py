@@ -24,6 +24,9 @@ LATEST_TIME_S = 253_402_300_799
 OTHER_TYPES = "*"
 """The pod type that rarely used types of a node are folded into. No label and no name can be it."""
 
+EDITED = "edited"
+"""Field of a record: when somebody last set or reset it by hand. Agents keep it."""
+
 _FIELDS = ("v", "mean", "evidence", "time")
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)",
@@ -105,7 +108,7 @@ def decode_record(prefix: str, key: bytes, value: bytes) -> RewardRecord:
     """The record that a key and its value hold; raises InvalidRecord naming the key, field, value and rule."""
     node, pod_type = decode_key(prefix, key)
     try:
-        return _record(node, pod_type, _from_json(value))
+        return _record(node, pod_type, *_from_json(value))
     except InvalidRecord as exc:
         raise InvalidRecord(f"key {shown_key(key)}: {exc}") from exc
 
@@ -137,27 +140,37 @@ def shown_key(key: bytes) -> str:
     return shown(key.decode("utf-8", "backslashreplace"))
 
 
-def _record(node: str, pod_type: str, fields: dict[str, Any]) -> RewardRecord:
+def _record(node: str, pod_type: str, fields: dict[str, Any], odd: list[str]) -> RewardRecord:
+    """`odd`: the numbers among the fields that JSON cannot hold; only then are the unknown fields looked through."""
     missing = [name for name in _FIELDS if name not in fields]
     if missing:
         raise InvalidRecord(f"{missing[0]} is missing; a value holds {', '.join(_FIELDS)}")
     if type(fields["v"]) is not int or fields["v"] != VERSION:
         raise InvalidRecord(f"v {shown(fields['v'])} is not a version that can be read; write {VERSION}")
     extra = {name: value for name, value in fields.items() if name not in _FIELDS}
-    if extra:
+    if odd:
         _to_json(extra)
     mean, evidence = _number("mean", fields["mean"]), _number("evidence", fields["evidence"])
     return RewardRecord(node, pod_type, mean, evidence, parse_time(fields["time"]), extra)
 
 
-def _from_json(value: bytes) -> dict[str, Any]:
+def _from_json(value: bytes) -> tuple[dict[str, Any], list[str]]:
+    """The fields, and what Python reads as a number that is not finite: NaN, Infinity, 1e999."""
+    odd: list[str] = []
+
+    def number(text: str) -> float:
+        read = float(text)
+        if not math.isfinite(read):
+            odd.append(text)
+        return read
+
     try:
-        fields = json.loads(value)
+        fields = json.loads(value, parse_float=number, parse_constant=number)
     except (ValueError, RecursionError) as exc:
         raise InvalidRecord(f"value {shown(value)} is not JSON: {exc}") from exc
     if not isinstance(fields, dict):
         raise InvalidRecord(f"value {shown(value)} is not a JSON object")
-    return fields
+    return fields, odd
 
 
 def _to_json(fields: Mapping[str, Any]) -> str:

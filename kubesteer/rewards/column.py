@@ -15,16 +15,14 @@ from dataclasses import dataclass
 from statistics import median
 
 from kubesteer.model.errors import InvalidSettings
-from kubesteer.model.reward import OTHER_TYPES, RewardRecord, shown
+from kubesteer.model.reward import EDITED, OTHER_TYPES, RewardRecord, shown
 from kubesteer.model.runs import Outcome, PodRuns
 from kubesteer.rewards.early import Early
 from kubesteer.rewards.entry import DURATION, STARTUP, Entry, Limits, keep_newest
 from kubesteer.rewards.entry_records import to_entry, to_record
-from kubesteer.rewards.judging import Judgement, Passed
+from kubesteer.rewards.judging import Judgement, Passed, taken_on_s
 from kubesteer.rewards.learners import Learner, Standing
 
-EDITED = "edited"
-"""Field of a record that somebody set or reset by hand: when."""
 _MOST_MOVED = 32
 """Stored types that may be folded and not yet written so; they are written in one transaction."""
 _MOST_PODS = 5000
@@ -91,15 +89,15 @@ class Column:
         return sum(entry.count for entry in self._entries.values())
 
     def load(self, records: Iterable[RewardRecord], now_s: float) -> None:
-        """Takes up what the store holds of this node. What was learned before is kept, and counted once."""
+        """Takes up what the store holds of this node. What was learned before is kept, and counted once.
+
+        A record dated ahead of now is from when a clock was wrong. It is dated now and written so.
+        """
         early, late, type_of_late = self._early, self._entries, self._type_of_pod
         self._early, self._entries, self._type_of_pod = Early(), {}, {}
         self.is_loaded = True
         for record in records:
-            entry = to_entry(record, self._learner.name, self._limits)
-            self._entries[record.pod_type] = entry
-            self._type_of_pod.update(dict.fromkeys(entry.pods(), record.pod_type))
-            self._stored.add(record.pod_type)
+            self._take_up(record, now_s)
         self._learn_all(early, now_s)
         for pod_type, entry in late.items():
             self._take_over(pod_type, entry, now_s)
@@ -114,10 +112,7 @@ class Column:
         """
         edited = [record for record in records if self._is_edited(record)]
         for record in edited:
-            entry = to_entry(record, self._learner.name, self._limits)
-            self._entries[record.pod_type] = entry
-            self._type_of_pod.update(dict.fromkeys(entry.pods(), record.pod_type))
-            self._stored.add(record.pod_type)
+            self._take_up(record, now_s)
             self._mark(record.pod_type)
         self._fold(now_s, but=OTHER_TYPES)
         return [record.pod_type for record in edited]
@@ -125,21 +120,25 @@ class Column:
     def take(self, pod: PodRuns, judgement: Judgement, now_s: float) -> tuple[Outcome, ...]:
         """Learns a pod's judgement; the outcomes that were not counted before."""
         runs: list[Outcome | Passed] = [*judgement.outcomes, *judgement.passed]
-        learned = self._learn_all(sorted(runs, key=lambda each: each.run), now_s)
+        began_s = taken_on_s(pod)
+        learned = self._learn_all([(run, began_s) for run in sorted(runs, key=lambda each: each.run)], now_s)
         if judgement.startup_s is not None:
             self.note_startup(pod.pod_type, pod.uid, judgement.startup_s)
         if judgement.duration_s is not None:
             self.note_duration(pod.pod_type, pod.uid, judgement.duration_s)
         return tuple(learned)
 
-    def learn(self, outcome: Outcome, now_s: float) -> bool:
-        """Counts an outcome, or puts it in place of an earlier one of its run; False when it was counted already."""
+    def learn(self, outcome: Outcome, now_s: float, began_s: float | None = None) -> bool:
+        """Counts an outcome, or puts it in place of an earlier one of its run; False when it was counted already.
+
+        began_s: since when its pod is the node's; runs that nobody saw are spread over the time since then.
+        """
         if not self.is_loaded and self._early.has_room(outcome):
-            return self._early.learn(outcome)
+            return self._early.learn(outcome, began_s)
         pod_type, entry = self._entry_of(outcome)
         if not self.is_loaded:
             self._early.hand_over(outcome, entry)
-        if not entry.learn(self._learner, outcome, now_s, self._limits):
+        if not entry.learn(self._learner, outcome, now_s, self._limits, began_s):
             return False
         self._changed(pod_type, outcome.pod_uid, entry, now_s)
         return True
@@ -229,12 +228,21 @@ class Column:
         known = self._entries.get(record.pod_type, Entry()).unknown.get(EDITED)
         return record.extra.get(EDITED) not in (None, known)
 
-    def _learn_all(self, runs: Iterable[Outcome | Passed], now_s: float) -> list[Outcome]:
+    def _take_up(self, record: RewardRecord, now_s: float) -> None:
+        entry = to_entry(record, self._learner.name, self._limits)
+        self._entries[record.pod_type] = entry
+        self._type_of_pod.update(dict.fromkeys(entry.pods(), record.pod_type))
+        self._stored.add(record.pod_type)
+        if entry.set_right(now_s):
+            self._mark(record.pod_type)
+
+    def _learn_all(self, runs: Iterable[tuple[Outcome | Passed, float | None]], now_s: float) -> list[Outcome]:
+        """runs: each with the time since when its pod is the node's."""
         learned = []
-        for each in runs:
+        for each, began_s in runs:
             if isinstance(each, Passed):
                 self.skip(each, now_s)
-            elif self.learn(each, now_s):
+            elif self.learn(each, now_s, began_s):
                 learned.append(each)
         return learned
 

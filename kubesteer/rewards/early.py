@@ -16,25 +16,28 @@ MOST_RUNS = 4096
 
 
 class Early:
-    """Runs in the order in which they were found. Iterating gives each once, as it was told last."""
+    """Runs in the order in which they were found.
+
+    Iterating gives each once, as it was told last, with the time since when its pod is the node's.
+    """
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str, int], Outcome | Passed] = {}
+        self._found: dict[tuple[str, str, int], tuple[Outcome | Passed, float | None]] = {}
         self._newest: dict[tuple[str, str], Seen] = {}
 
-    def __iter__(self) -> Iterator[Outcome | Passed]:
+    def __iter__(self) -> Iterator[tuple[Outcome | Passed, float | None]]:
         return iter(self._found.values())
 
     def has_room(self, run: Outcome | Passed) -> bool:
         """Whether it can be kept here."""
         return len(self._found) < MOST_RUNS or _identity(run) in self._found
 
-    def learn(self, outcome: Outcome) -> bool:
+    def learn(self, outcome: Outcome, began_s: float | None) -> bool:
         """Keeps the outcome; False when it tells nothing new."""
         newest = self._newest.get(_identity(outcome)[:2])
         if newest is not None and not is_news(newest, outcome):
             return False
-        self._keep(outcome, outcome.value)
+        self._keep(outcome, outcome.value, began_s)
         return True
 
     def skip(self, passed: Passed) -> bool:
@@ -42,7 +45,7 @@ class Early:
         newest = self._newest.get(_identity(passed)[:2])
         if newest is not None and passed.run <= newest.run:
             return False
-        self._keep(passed, None)
+        self._keep(passed, None, None)
         return True
 
     def hand_over(self, outcome: Outcome, entry: Entry) -> None:
@@ -51,9 +54,9 @@ class Early:
         if newest is not None and outcome.stage is Stage.RUN:
             entry.skip(outcome.pod_uid, outcome.container, newest.run, newest.time_s)
 
-    def _keep(self, run: Outcome | Passed, value: float | None) -> None:
+    def _keep(self, run: Outcome | Passed, value: float | None, began_s: float | None) -> None:
         uid, key, number = _identity(run)
-        self._found[uid, key, number] = run
+        self._found[uid, key, number] = run, began_s
         self._newest[uid, key] = Seen(number, value, run.time_s)
 
 

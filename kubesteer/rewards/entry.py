@@ -5,19 +5,23 @@ Everything in it is bounded, however many pods come and go. How it is written do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from kubesteer.model.reward import format_time
+from kubesteer.model.errors import InvalidRecord
+from kubesteer.model.reward import format_time, parse_time
 from kubesteer.model.runs import Outcome, Stage
 from kubesteer.rewards.learners import Counted, Learner, Standing, in_range
-from kubesteer.rewards.reasons import UNSCALED, WENT_WELL
+from kubesteer.rewards.reasons import MEASURED, UNSCALED, WENT_WELL
 
 MOST_SAMPLES = 16
 """Start-ups and durations that are kept for the medians."""
 MOST_PODS = 1000
 """Pods whose counted runs are kept: more than a node can run at once."""
+_ROUNDED_S = 0.001
+"""By how much a time that was written down may be ahead of what it was made from."""
 STARTUP, DURATION = "startup_s", "duration_s"
 
 
@@ -56,27 +60,39 @@ class Entry:
     folded: int = 0
     unknown: dict[str, Any] = field(default_factory=dict)
 
-    def learn(self, learner: Learner, outcome: Outcome, now_s: float, limits: Limits) -> bool:
-        """Counts the outcome; False when it, or a later run of its container, was counted already."""
+    def learn(
+        self, learner: Learner, outcome: Outcome, now_s: float, limits: Limits, began_s: float | None = None
+    ) -> bool:
+        """Counts the outcome; False when it, or a later run of its container, was counted already.
+
+        began_s: since when the pod is its node's, None where that is not known.
+        """
         key = stage_key(outcome.container, outcome.stage)
         seen = self.seen.get(outcome.pod_uid, {}).get(key)
-        if seen is not None and not is_news(seen, outcome):
+        if seen is not None and not is_news(seen, outcome, fresh_s=learner.half_life_s / 2):
             return False
         replaced = None
         if seen is not None and seen.run == outcome.run and seen.value is not None:
             replaced = Counted(seen.value, seen.time_s)
-        missed = 0
-        if learner.counts_missed and outcome.stage is Stage.RUN and outcome.reason not in WENT_WELL:
-            missed = max(0, outcome.run - (0 if seen is None else seen.run + 1))
-        runs = 1 + min(missed, limits.missed)
         time_s = round(in_range(min(outcome.time_s, now_s)), 3)
+        runs = 1 + min(_missed(learner, outcome, seen, time_s, began_s), limits.missed)
         standing = learner.learn(self.standing, outcome.value, time_s, now_s, replaces=replaced, runs=runs)
         if standing is None:
             return False
         self.standing = standing
         self.count += 0 if replaced else runs
         self._remember(outcome.pod_uid, key, Seen(outcome.run, outcome.value, time_s))
-        self._show(outcome, time_s, replaced, limits)
+        self._show(outcome, time_s, replaced, now_s, limits)
+        return True
+
+    def set_right(self, now_s: float) -> bool:
+        """Dates what is ahead of now as of now, since it would not fade; False when nothing was."""
+        now_s = in_range(now_s)
+        if self.standing is None or self.standing.time_s <= now_s:
+            return False
+        self.standing = self.standing._replace(time_s=now_s)
+        for uid, key, seen in list(self.each_seen()):
+            self.seen[uid][key] = seen._replace(time_s=min(seen.time_s, now_s))
         return True
 
     def skip(self, pod_uid: str, container: str, run: int, time_s: float) -> bool:
@@ -121,8 +137,8 @@ class Entry:
             known = self.seen.get(uid, {}).get(key)
             if known is None or known.run < seen.run:
                 self._remember(uid, key, seen)
-        self.recent = _newest(self.recent + other.recent, limits.recent)
-        self.bad = _newest(self.bad + other.bad, limits.bad)
+        self.recent = _newest(self.recent + other.recent, now_s, limits.recent)
+        self.bad = _newest(self.bad + other.bad, now_s, limits.bad)
 
     def each_seen(self) -> Iterator[tuple[str, str, Seen]]:
         """Pod uid, "<container>/<stage>" and the newest run counted of it."""
@@ -138,7 +154,7 @@ class Entry:
         self.seen.setdefault(pod_uid, {})[key] = seen
         keep_newest(self.seen, MOST_PODS)
 
-    def _show(self, outcome: Outcome, time_s: float, replaced: Counted | None, limits: Limits) -> None:
+    def _show(self, outcome: Outcome, time_s: float, replaced: Counted | None, now_s: float, limits: Limits) -> None:
         shown = {
             "time": format_time(time_s),
             "pod": outcome.pod,
@@ -152,9 +168,9 @@ class Entry:
             its = {**shown, "time": format_time(replaced.time_s)}
             self.recent = [each for each in self.recent if not _same_run(each, its)]
             self.bad = [each for each in self.bad if not _same_run(each, its)]
-        self.recent = [*self.recent, shown][-limits.recent :]
+        self.recent = _newest([*self.recent, shown], now_s, limits.recent)
         if outcome.value < 0.5:
-            self.bad = [*self.bad, shown][-limits.bad :]
+            self.bad = _newest([*self.bad, shown], now_s, limits.bad)
 
 
 def stage_key(container: str, stage: Stage) -> str:
@@ -162,24 +178,50 @@ def stage_key(container: str, stage: Stage) -> str:
     return f"{container}/{stage.value}"
 
 
-def is_news(seen: Seen, outcome: Outcome) -> bool:
+def is_news(seen: Seen, outcome: Outcome, *, fresh_s: float = math.inf) -> bool:
     """Whether the outcome tells more than what was counted of its container.
 
     Not when it tells of success after the end of that run was seen: it comes from a list older than what was seen.
+    What is measured again and again is news even when it is as it was, `fresh_s` after it was counted: it would fade.
     """
     if outcome.run != seen.run:
         return outcome.run > seen.run
     if seen.value is None:
         return outcome.reason not in WENT_WELL
+    if outcome.reason in MEASURED and outcome.time_s > seen.time_s + fresh_s:
+        return True
     return outcome.value != seen.value and outcome.reason not in UNSCALED
+
+
+def _missed(learner: Learner, outcome: Outcome, seen: Seen | None, time_s: float, began_s: float | None) -> int:
+    """Runs before this one that nobody saw.
+
+    When those of a container that is new here ended is not known: as many count as fall into the last half-life, had
+    they come evenly since the pod began.
+    """
+    if not learner.counts_missed or outcome.stage is not Stage.RUN or outcome.reason in WENT_WELL:
+        return 0
+    if seen is not None:
+        return max(0, outcome.run - seen.run - 1)
+    age_s = 0.0 if began_s is None else time_s - began_s
+    return outcome.run if age_s <= learner.half_life_s else int(outcome.run * learner.half_life_s / age_s)
 
 
 def _same_run(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(one.get(name) == other[name] for name in ("time", "pod", "container", "stage", "run"))
 
 
-def _newest(outcomes: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    return sorted(outcomes, key=lambda each: str(each.get("time")))[-most:]
+def _newest(outcomes: list[dict[str, Any]], now_s: float, most: int) -> list[dict[str, Any]]:
+    """In the order of time. Those dated ahead of now, or not at all, are dropped first."""
+
+    def when_s(outcome: dict[str, Any]) -> float:
+        try:
+            time_s = parse_time(outcome.get("time"))
+        except InvalidRecord:
+            return 0.0
+        return time_s if time_s <= now_s + _ROUNDED_S else 0.0
+
+    return sorted(outcomes, key=when_s)[-most:]
 
 
 def keep_newest(by_pod: dict[str, Any], most: int) -> None:

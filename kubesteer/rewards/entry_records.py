@@ -1,10 +1,12 @@
 """How an agent's entry is written down as a record, and read again.
 
-What somebody else wrote into a record is taken as far as it can be read; it never stops an agent.
+What somebody else wrote into a record is taken as far as it can be read, and is small; it never stops an agent. A store
+takes no record above its limit, so what is too large is left out, and the next write repairs the record.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +16,12 @@ from kubesteer.rewards.entry import DURATION, MOST_SAMPLES, STARTUP, Entry, Limi
 from kubesteer.rewards.learners import Standing
 
 _KNOWN = ("learner", "count", "seen", "noted", "recent", "bad", STARTUP, DURATION, "folded")
+_MOST_UNKNOWN_BYTES = 4096
+"""Of the JSON of all unknown fields; the smallest are kept first. The mark of an edit is one of them."""
+_MOST_SHOWN_BYTES = 4096
+"""Of the JSON of one outcome that is shown."""
+_MOST_SEEN_BYTES = 400_000
+"""Of the JSON of what was counted by pod, and of what was noted: MOST_PODS pods of four containers need less."""
 UNKNOWN_MEAN = 0.5
 """Written for a type of which no run counted yet; its evidence is 0."""
 
@@ -41,19 +49,22 @@ def to_record(entry: Entry, node: str, pod_type: str, learner: str) -> RewardRec
 
 
 def to_entry(record: RewardRecord, learner: str, limits: Limits) -> Entry:
-    """The entry of a record. What another learner believed is left behind, since it means something else."""
+    """The entry of a record. What another learner believed is left behind, since it means something else.
+
+    So are unknown fields and outcomes that are larger than an agent or a person writes them.
+    """
     extra = record.extra
     is_own = extra.get("learner", learner) == learner and record.evidence > 0
     return Entry(
         standing=Standing(record.mean, record.evidence, record.time_s) if is_own else None,
         count=_count(extra.get("count")) if is_own else 0,
-        seen={uid: stages for uid, held in _items(extra.get("seen")) if (stages := _stages(held))},
-        noted={uid: samples for uid, held in _items(extra.get("noted")) if (samples := _numbers_of(held))},
+        seen={uid: stages for uid, held in _by_pod(extra.get("seen")) if (stages := _stages(held))},
+        noted={uid: samples for uid, held in _by_pod(extra.get("noted")) if (samples := _numbers_of(held))},
         recent=_outcomes(extra.get("recent"), limits.recent),
         bad=_outcomes(extra.get("bad"), limits.bad),
         samples={name: _samples(extra.get(name)) for name in (STARTUP, DURATION)},
         folded=_count(extra.get("folded")),
-        unknown={name: value for name, value in extra.items() if name not in _KNOWN},
+        unknown=_unknown(extra),
     )
 
 
@@ -65,6 +76,33 @@ def samples_of(record: RewardRecord, name: str) -> list[float]:
 def outcomes_of(record: RewardRecord) -> list[dict[str, Any]]:
     """The newest outcomes that a record holds, and the newest bad ones; one may come twice."""
     return [each for name in ("recent", "bad") for each in _outcomes(record.extra.get(name), MOST_SAMPLES)]
+
+
+def _unknown(extra: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: value for name, value in extra.items() if name not in _KNOWN}
+    if _bytes(fields) <= _MOST_UNKNOWN_BYTES:
+        return fields
+    sizes = {name: _bytes({name: value}) for name, value in fields.items()}
+    kept: dict[str, Any] = {}
+    left: float = _MOST_UNKNOWN_BYTES
+    for name in sorted(sizes, key=sizes.__getitem__):
+        left -= sizes[name]
+        if left < 0:
+            break
+        kept[name] = fields[name]
+    return kept
+
+
+def _bytes(held: object) -> float:
+    """Of its JSON; what has none, or is nested too deeply, is too large."""
+    try:
+        return len(json.dumps(held, allow_nan=False))
+    except (ValueError, TypeError, RecursionError):
+        return math.inf
+
+
+def _by_pod(held: object) -> list[tuple[str, Any]]:
+    return _items(held) if _bytes(held) <= _MOST_SEEN_BYTES else []
 
 
 def _stages(held: object) -> dict[str, Seen]:
@@ -92,7 +130,8 @@ def _numbers_of(held: object) -> dict[str, float]:
 
 def _outcomes(held: object, most: int) -> list[dict[str, Any]]:
     listed = held if isinstance(held, list) else []
-    return [each for each in listed if isinstance(each, dict) and _is_number(each.get("value"))][-most:]
+    read = [each for each in listed if isinstance(each, dict) and _is_number(each.get("value"))][-most:]
+    return [each for each in read if _bytes(each) <= _MOST_SHOWN_BYTES]
 
 
 def _samples(held: object) -> list[float]:

@@ -17,10 +17,11 @@ from kubesteer.model.runs import ContainerRuns, Ended, EventSeen, Outcome, PodRu
 from kubesteer.rewards.reasons import Reason
 from kubesteer.rewards.starting import has_begun, is_pulling_in_vain, last_run, start_outcomes
 
-_NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _PROBE_KILL = re.compile(r"failed (liveness|startup) probe")
 _BY_SIGNAL = frozenset({137, 143})
 _LONGEST_REASON = 64
+_LONGEST_NUMBER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class Judgement:
     """What there is to learn of a pod now; Column.take learns it.
 
     outcomes, passed: the runs of a container in their order. startup_s, duration_s: this pod's own, for the medians.
-    problems: bad input, a sentence each. next_look_s: unix time at which time alone changes the answer.
+    problems: bad input, a sentence each. next_look_s: unix time at which time alone changes the answer, for
+    simulations, which jump from one such time to the next; an agent asks every few seconds.
     """
 
     outcomes: tuple[Outcome, ...] = ()
@@ -134,6 +136,11 @@ def wants_events(pod: PodRuns, rules: Rules, now_s: float) -> bool:
     recent_s = now_s - 2 * rules.stuck_after_s
     well = [end for end in ends if end is not None and end.exit_code == 0 and not pod.to_completion]
     return any(end.finished_s is not None and end.finished_s >= recent_s for end in well)
+
+
+def taken_on_s(pod: PodRuns) -> float | None:
+    """Since when the pod is its node's."""
+    return pod.started_s if pod.scheduled_s is None else pod.scheduled_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +253,7 @@ def _share(usual_s: float | None, this_s: float | None, rules: Rules) -> float |
 
 def _starting_for_s(case: _Case, is_running: bool) -> float | None:
     """The start-up, or how long it has lasted so far where the pod never was ready."""
-    began_s = _taken_on_s(case.pod)
+    began_s = taken_on_s(case.pod)
     if case.startup_s is None and is_running and began_s is not None and case.pod.ready_s is None:
         return case.now_s - began_s
     return case.startup_s
@@ -283,19 +290,16 @@ def _annotated(pod: PodRuns) -> tuple[float | None, tuple[str, ...]]:
     if pod.measure is None:
         return None, ()
     text = pod.measure.strip()
-    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    value = float(text) if len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text) else math.nan
     if 0 <= value <= 1:
         return value, ()
     where = f"pod {shown(f'{pod.namespace}/{pod.name}')}: annotation kubesteer.io/reward"
-    return None, (f"{where} {shown(pod.measure)} is not a number from 0 to 1; write one such as 0.8",)
-
-
-def _taken_on_s(pod: PodRuns) -> float | None:
-    return pod.started_s if pod.scheduled_s is None else pod.scheduled_s
+    rule = f"is not a number from 0 to 1 in {_LONGEST_NUMBER} characters or fewer; write one such as 0.8"
+    return None, (f"{where} {shown(pod.measure)} {rule}",)
 
 
 def _startup_s(pod: PodRuns, around: Surroundings) -> float | None:
-    began_s = _taken_on_s(pod)
+    began_s = taken_on_s(pod)
     is_first = all(one.restarts == 0 and one.last is None for one in pod.containers if not one.init)
     if around.startup_s is not None or pod.ready_s is None or began_s is None or not is_first:
         return around.startup_s
@@ -312,7 +316,7 @@ def _duration_s(pod: PodRuns) -> float | None:
 
 
 def _stuck_s(pod: PodRuns, rules: Rules) -> float | None:
-    began_s = _taken_on_s(pod)
+    began_s = taken_on_s(pod)
     return None if began_s is None else began_s + rules.stuck_after_s
 
 

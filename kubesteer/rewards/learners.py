@@ -5,6 +5,7 @@ Arithmetic only. No rule reads a clock: a time ahead of `now_s` (some clock was 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -33,6 +34,10 @@ class Learner(Protocol):
     @property
     def name(self) -> str:
         """As records name it."""
+
+    @property
+    def half_life_s(self) -> float:
+        """Evidence halves in so long; infinite where it does not fade."""
 
     @property
     def counts_missed(self) -> bool:
@@ -127,6 +132,7 @@ class EwmaLearner:
     first_mean: float = 1.0
     name: str = "ewma"
     counts_missed: bool = False
+    half_life_s: float = math.inf
 
     def __post_init__(self) -> None:
         if not 0 < self.weight <= 1:
@@ -169,6 +175,7 @@ class NoLearner:
 
     name: str = "none"
     counts_missed: bool = False
+    half_life_s: float = math.inf
 
     def learn(
         self,

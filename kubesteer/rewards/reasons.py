@@ -26,5 +26,7 @@ class Reason(StrEnum):
 
 UNSCALED = frozenset({Reason.RAN, Reason.COMPLETED})
 """They tell that nothing more is known now, which does not undo what was known of the run before."""
-WENT_WELL = UNSCALED | {Reason.SLOW_START, Reason.SLOW_RUN, Reason.NETWORK, Reason.MEASURE}
+MEASURED = frozenset({Reason.NETWORK, Reason.MEASURE})
+"""They are measured for as long as the run goes on."""
+WENT_WELL = UNSCALED | MEASURED | {Reason.SLOW_START, Reason.SLOW_RUN}
 """Of runs that did not fail, however low their value."""

@@ -40,7 +40,8 @@ class Belief:
     half_life_s: float = 6 * 3600.0
     """Evidence is worth half after this long; 1 or more, infinity for evidence that never fades."""
     policy: ReadPolicy = "beta"
-    """beta: posterior mean, decayed, with a prior from the parents. ewma: the mean as stored. none: no belief."""
+    """beta: posterior mean, decayed, with a prior from the parents. ewma: the mean as stored, where there is evidence.
+    none: no belief."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.prior_mean <= 1:
@@ -198,6 +199,7 @@ class RewardTable:
             return Beliefs(unknown, np.zeros(len(columns)), unknown.copy())
         mean, evidence, time_s, prior = row.cells.take(columns, axis=0, mode="wrap").T
         if belief.policy == "ewma":
+            mean[evidence <= 0] = EWMA_FIRST_MEAN
             return Beliefs(mean, evidence, np.full(len(columns), EWMA_FIRST_MEAN))
         evidence = self._left(evidence, time_s, now_s)
         posterior = mean * evidence

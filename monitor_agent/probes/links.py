@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kubesteer.model.quantity import shown
+
 _BPS_PER_MBPS = 1_000_000
 _NO_SPEED_MBPS = frozenset({0xFFFF, 0xFFFF_FFFF})
 """-1 as drivers write it that hold the speed in 16 bits or without a sign."""
@@ -64,14 +66,18 @@ def read_link(settings: LinkSettings, *, previous: str = "") -> LinkReading:
     """The link now. previous: the interface of the last reading, which counts while there is no default route.
 
     The kernel drops the routes of an interface that is switched off: without `previous` that would look like a node
-    that never had a network. Never raises; what is missing is told in `why`.
+    that never had a network. One of the settings that was never seen is as good as none, since its name may be
+    mistyped; once seen, it is lost when it is not there. Never raises; what is missing is told in `why`.
     """
     net = settings.root / "sys/class/net"
+    if settings.interface and settings.interface != previous and not (net / settings.interface).exists():
+        why = f"network.interface: there is no {shown(settings.interface)} on this node; name one that `ip link` shows"
+        return LinkReading("", (), None, False, why)
     name = settings.interface or default_interface(settings.root)
     if not name and previous and (net / previous).exists():
         name = previous
     if not name:
-        return LinkReading("", (), None, False, "no default route; name the interface in the settings")
+        return LinkReading("", (), None, False, "no default route; name the link in network.interface")
     part = _Resolver(net, settings.trust_virtual).resolve(name)
     return LinkReading(name, part.limited_by, part.speed_bps, part.up, part.why)
 
@@ -128,16 +134,16 @@ class _Resolver:
         if (path / "bridge").is_dir():
             return self._bridge(name, depth)
         if (path / "device").exists():
-            return _leaf(name, _speed_bps(path), wired=True, without="reports no speed; set it in the settings")
+            return _leaf(name, _speed_bps(path), wired=True, without="reports no speed")
         lower = sorted(each.name.removeprefix("lower_") for each in path.glob("lower_*"))
         if len(lower) == 1:
             part = self.resolve(lower[0], depth)
             return replace(part, why=f"{name} on {part.why}")
         if lower:
             below = ", ".join(lower)
-            return _Part((name,), None, True, True, f"how {name} uses {below} is not known; set the speed")
+            return _Part((name,), None, True, True, f"how {name} uses {below} is not known")
         speed_bps = _speed_bps(path) if self._trust_virtual else None
-        return _leaf(name, speed_bps, wired=False, without="is virtual, with no speed to trust; set it in the settings")
+        return _leaf(name, speed_bps, wired=False, without="is virtual, with no speed to trust")
 
     def _bond(self, name: str, depth: int) -> _Part:
         bonding = self._net / name / "bonding"
@@ -169,7 +175,7 @@ class _Resolver:
         ports = {port.name: self.resolve(port.name, depth) for port in sorted((self._net / name / "brif").glob("*"))}
         wired = {port: part for port, part in ports.items() if part.wired}
         if not wired:
-            return _Part((name,), None, True, False, f"{name} has no wired port; set the speed in the settings")
+            return _Part((name,), None, True, False, f"{name} has no wired port")
         live = {port: part for port, part in wired.items() if part.up and self._forwards(port)}
         if not live:
             return _Part(tuple(wired), None, False, True, f"{name} has no wired port that is up and forwards")

@@ -230,6 +230,12 @@ async def test_the_agent_loads_nothing_heavy() -> None:
         ({}, "NODE_NAME"),
         ({"NODE_NAME": "n"}, "KUBERNETES_SERVICE_HOST is not set"),
         ({"NODE_NAME": "n", "KUBESTEER_AGENT_OPS__PORT": "x"}, "ops.port: 'x'"),
+        ({"NODE_NAME": "Node 1"}, "node.name: 'Node 1' cannot be a node's name"),
+        ({"NODE_NAME": "n", "KUBESTEER_AGENT_STORE__CA_FILE": "absent.crt"}, "store.ca_file: "),
+        ({"NODE_NAME": "n", "KUBESTEER_AGENT_STORE__CERT_FILE": "absent.crt"}, "store.cert_file: "),
+        ({"NODE_NAME": "n", "KUBESTEER_AGENT_STORE__KEY_FILE": "absent.key"}, "store.key_file: "),
+        ({"NODE_NAME": "n", "KUBESTEER_AGENT_STORE__PASSWORD_FILE": "absent"}, "store.password_file: "),
+        ({"NODE_NAME": "n", "KUBESTEER_AGENT_CLUSTER__KUBECONFIG": "absent"}, "kubeconfig absent: no such file"),
         ({"NODE_NAME": "n", "KUBESTEER_AGENT_STORE__ENDPOINTS": '["nowhere"]'}, "'nowhere' is not host:port"),
     ],
 )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kubesteer.clients.rewards.memory import MemoryStore
+from kubesteer.clients.rewards.memory_column import MemoryColumnStore
 from kubesteer.model.errors import InvalidSettings
 from kubesteer.rewards.learners import BetaLearner, EwmaLearner, NoLearner
 from monitor_agent.capacity import DEFAULT_DIRECTIONS
@@ -16,10 +18,13 @@ from monitor_agent.choices import (
     learner_of,
     network_of,
     node_name,
-    secret,
+    require_sense,
 )
-from monitor_agent.settings import Direction, Learning, Network, Node, Settings
+from monitor_agent.settings import Direction, Learning, Measure, Network, Node, Settings
 from monitor_agent.settings_file import load, reference
+from tests.agent.builders import NODE
+from tests.agent.harness import agent_on
+from tests.cluster_state.fake_api import FakeApi
 
 REFERENCE = Path(__file__).parents[2] / "docs/agent-settings.md"
 
@@ -115,6 +120,17 @@ def test_the_nodes_name_comes_from_the_settings_or_from_node_name() -> None:
         node_name(Node(), {})
 
 
+@pytest.mark.parametrize("name", ["Node-1", "-a", "a-", "a..b", "a_b", "node: 1", "a" * 254, "a\n"])
+def test_what_cannot_be_a_nodes_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"node\.name: .* cannot be a node's name"):
+        node_name(Node(name=name), {})
+
+
+@pytest.mark.parametrize("name", ["12", "a", "ip-10-0-0-1.eu.compute.internal", "a" * 253])
+def test_what_the_cluster_takes_as_a_nodes_name_is_taken(name: str) -> None:
+    assert node_name(Node(name=name), {}) == name
+
+
 def test_an_agent_names_itself_by_its_pod_else_by_its_process() -> None:
     environ = {"POD_NAMESPACE": "kube-system", "POD_NAME": "agent-x"}
     assert holder_name(Node(holder="me"), environ, "host", 7) == "me"
@@ -137,9 +153,42 @@ def test_a_direction_written_twice_is_refused() -> None:
         network_of(Network(directions=[egress, egress]))
 
 
-def test_a_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text(" secret\n")
-    assert secret("store.password_file", str(tmp_path / "password")) == "secret"
-    assert secret("store.password_file", None) is None
-    with pytest.raises(InvalidSettings, match=r"store\.password_file.*absent"):
-        secret("store.password_file", str(tmp_path / "absent"))
+def _directed(speed_bps: object) -> str:
+    return f"network: {{directions: [{{direction: egress, resource_names: [a/b], speed_bps: {speed_bps}}}]}}"
+
+
+@pytest.mark.parametrize(
+    ("written", "speed_bps"), [("10G", 10_000_000_000), ("2500M", 2_500_000_000), (7, 7), ("null", None)]
+)
+def test_a_speed_may_be_written_as_a_quantity(tmp_path: Path, written: object, speed_bps: int | None) -> None:
+    [rule] = capacity_rules(load(file(tmp_path, _directed(written)), {}).network).directions
+    assert rule.fixed_bps == speed_bps
+
+
+@pytest.mark.parametrize("written", ["10 Gbit", "-1G", "'0'", -5, 1.5])
+def test_a_speed_that_is_none_is_told_by_its_place_and_value(tmp_path: Path, written: object) -> None:
+    with pytest.raises(InvalidSettings) as raised:
+        capacity_rules(load(file(tmp_path, _directed(written)), {}).network)
+    value = str(written).strip("'")
+    assert str(raised.value).startswith(f"network.directions[0].speed_bps: '{value}' ")
+
+
+@pytest.mark.parametrize(
+    ("measure", "told"),
+    [
+        (Measure(queries={"web": "up"}), "measure.prometheus: "),
+        (Measure(prometheus="http://p:9090"), "measure.queries: "),
+    ],
+)
+def test_half_of_what_a_measure_needs_is_refused(measure: Measure, told: str) -> None:
+    require_sense(Measure())
+    require_sense(Measure(prometheus="http://p:9090", queries={"web": "up"}))
+    with pytest.raises(InvalidSettings, match=told):
+        require_sense(measure)
+
+
+async def test_no_agent_is_built_of_half_a_measure(api: FakeApi, memory: MemoryStore) -> None:
+    column = MemoryColumnStore(memory, node=NODE, holder="agent-1")
+    with pytest.raises(InvalidSettings, match=r"measure\.prometheus: "):
+        async with agent_on(api, column, {"measure": {"queries": {"web": "up"}}}):
+            pass

@@ -255,7 +255,7 @@ async def test_readiness_tells_of_claim_store_and_watch(api: FakeApi, memory: Me
         await until(lambda: agent.agent.health.report()["node"]["found"])
         told: dict[str, Any] = agent.agent.health.report()
     assert told["ready"] is True
-    assert told["claim"] == {"held": True, "holder": "agent-1"}
+    assert told["claim"] == {"held": True, "holder": "agent-1", "waits_for": None}
     assert told["store"]["age_s"] < 5
     assert told["watch"]["age_s"] < 5
     assert told["column"] == {"types": 0, "folded": 0, "waiting": 0}

@@ -87,6 +87,20 @@ async def test_a_query_that_gives_no_measure_is_told_once(api: FakeApi, memory: 
     assert [event["reason"] for _, event in api.posted] == ["BadRewardMeasure"]
 
 
+async def test_a_pod_that_prometheus_has_not_come_by_yet_is_not_told_of(api: FakeApi, memory: MemoryStore) -> None:
+    """Of two pods without a series the one that runs for more than 120 s, success_after_s, is told of."""
+    api.put(pod("new-1", running(NOW_S - 60)))
+    api.put(pod("web-1", running(NOW_S - 121)))
+    prometheus = Prometheus()
+    prometheus.measure = Measure(None, "the query gives no series")
+    async with agent_on(api, column(memory), {"measure": {"every_s": 1.0}}, measures=prometheus) as agent:
+        await until(lambda: len(prometheus.asked) > 10 and api.posted)
+        assert [line["pod"] for line in agent.lines("measure not used")] == ["shop/web-1"]
+        agent.time.now_s += 61
+        await until(lambda: len(agent.lines("measure not used")) == 2)
+        assert agent.lines("measure not used")[1]["pod"] == "shop/new-1"
+
+
 async def test_bad_measures_of_two_kinds_are_told_once_each_however_they_vary(
     api: FakeApi, memory: MemoryStore
 ) -> None:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from kubesteer.clients.rewards.memory import MemoryStore
 from kubesteer.clients.rewards.memory_column import MemoryColumnStore
+from kubesteer.model.errors import InvalidSettings
 from monitor_agent.ops import serving
 from tests.agent.builders import NODE, NOW_S, ended, node, pod, waiting
 from tests.agent.harness import agent_on
@@ -82,8 +83,14 @@ async def test_what_is_no_request_for_a_page_gets_an_answer_all_the_same(
 
 async def test_an_address_that_is_taken_is_an_error(url: str) -> None:
     port = int(url.rsplit(":", 1)[1])
-    with pytest.raises(OSError, match="address already in use"):
+    with pytest.raises(InvalidSettings, match=r"ops\.port: \d+ is in use at 127\.0\.0\.1; another agent may run"):
         async with serving("127.0.0.1", port, dict, CollectorRegistry()):
+            pass
+
+
+async def test_an_address_that_is_not_the_nodes_is_told_with_its_setting() -> None:
+    with pytest.raises(InvalidSettings, match=r"ops\.host, ops\.port: 192\.0\.2\.1:0 cannot be listened at"):
+        async with serving("192.0.2.1", 0, dict, CollectorRegistry()):
             pass
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,14 @@ import pytest
 from kubesteer.clients.rewards.memory import MemoryStore
 from kubesteer.clients.rewards.memory_column import MemoryColumnStore
 from kubesteer.model.node_state import NodeState
+from monitor_agent.link import NodeLink
+from monitor_agent.probes.links import LinkSettings
+from monitor_agent.probes.rates import RateRules
 from tests.agent.builders import NODE, NOW_S, node, pod, running
 from tests.agent.harness import FakeLink, Running, agent_on
 from tests.cluster_state.builders import until
 from tests.cluster_state.fake_api import FakeApi, Refusal
+from tests.network_probes.fake_sys import FakeMachine
 
 EGRESS = "kubesteer.io/egress-bps"
 G = 1_000_000_000
@@ -163,6 +168,32 @@ async def test_an_unknown_speed_publishes_nothing_and_says_what_to_do(api: FakeA
         await rounds(agent)
     assert api.patched == []
     assert reasons(api) == ["NetworkSpeedUnknown"]
+
+
+async def test_a_mistyped_interface_takes_nothing_away_and_is_told_with_its_setting(
+    api: FakeApi, store: Column, tmp_path: Path
+) -> None:
+    api.put(node(**{EGRESS: "9500M"}))
+    link = NodeLink(LinkSettings("eht0", root=FakeMachine(tmp_path).nic("eth0").root), RateRules())
+    async with publishing(api, store, link, interface="eht0") as agent:  # type: ignore[arg-type]
+        await until(lambda: "NetworkSpeedUnknown" in reasons(api))
+        await rounds(agent)
+        assert len(agent.lines("network")) == 1
+    assert "network.interface: there is no 'eht0'" in api.posted[0][1]["message"]
+    assert (api.patched, len(api.posted), store.states[-1].limit_bps) == ([], 1, {})
+
+
+async def test_a_mistyped_interface_with_a_speed_in_the_settings_is_logged_once(
+    api: FakeApi, store: Column, tmp_path: Path
+) -> None:
+    """The speed is published all the same: it needs no link to be read."""
+    api.put(node())
+    link = NodeLink(LinkSettings("eht0", root=FakeMachine(tmp_path).nic("eth0").root), RateRules())
+    direction = {"direction": "egress", "resource_names": [EGRESS], "speed_bps": "1G"}
+    async with publishing(api, store, link, directions=[direction]) as agent:  # type: ignore[arg-type]
+        await until(lambda: amounts(api) == (950_000_000, 950_000_000))
+        await rounds(agent)
+        assert ["there is no 'eht0'" in line["why"] for line in agent.lines("no traffic is measured")] == [True]
 
 
 async def test_a_speed_in_the_settings_is_published_with_its_overcommit(api: FakeApi, store: Column) -> None:

@@ -65,6 +65,53 @@ async def test_an_agent_that_is_told_to_stop_writes_first_and_gives_the_claim_ba
         await until(other.agent.health.is_ready)
 
 
+async def test_an_agent_that_comes_back_under_another_name_of_its_node_leaves_the_old_column_alone(
+    api: FakeApi, stores: Stores
+) -> None:
+    """The node is renamed after one failed run: the old column keeps its 1, the new one counts its own node's 1."""
+    api.put(failing())
+    async with agent_on(api, stores.column()) as agent:
+        await settled(agent)
+        await until(lambda: agent.standing() is not None and not agent.agent.column.dirty())
+    old = await stores.records()
+    api.delete(failing())
+    api.put(pod("db-1", waiting("CrashLoopBackOff"), last=OOM, pod_type="db", on="renamed"))
+    async with agent_on(api, stores.column(node="renamed"), node="renamed") as agent:
+        await settled(agent)
+        await until(lambda: agent.standing("db") is not None and not agent.agent.column.dirty())
+        assert agent.standing("web") is None
+    assert await stores.records() == old
+    assert {name: one.extra["count"] for name, one in (await stores.records("renamed")).items()} == {"db": 1}
+
+
+async def test_another_learner_drops_beliefs_and_says_how_many(api: FakeApi, memory: MemoryStore) -> None:
+    api.put(failing())
+    api.put(pod("db-1", waiting("CrashLoopBackOff"), last=OOM, pod_type="db"))
+    async with agent_on(api, MemoryColumnStore(memory, node=NODE, holder="agent-1")) as agent:
+        await until(lambda: agent.agent.column.counted == 2)
+        await settled(agent)
+        assert agent.lines("what another learner believed is dropped") == []
+    ewma = {"learning": {"learner": "ewma"}}
+    async with agent_on(api, MemoryColumnStore(memory, node=NODE, holder="agent-1"), ewma) as agent:
+        await settled(agent)
+        [line] = agent.lines("what another learner believed is dropped")
+    assert (line["level"], line["records"], line["learner"], line["theirs"]) == ("warning", 2, "ewma", "beta")
+
+
+async def test_readiness_names_who_holds_the_claim_that_is_waited_for(api: FakeApi, stores: Stores) -> None:
+    patient = {"store": {"claim_wait_s": 100.0}}
+    async with agent_on(api, stores.column("agent-1")) as first:
+        await settled(first)
+        async with agent_on(api, stores.column("agent-2"), patient, holder="agent-2") as second:
+            await until(lambda: second.agent.writer.waits_for)
+            told = second.agent.health.report()
+            assert "claimed by 'agent-1'" in told["claim"]["waits_for"]
+            assert any("claimed by 'agent-1'" in why for why in told["waitingFor"])
+            first.stop.set()
+            await until(second.agent.health.is_ready, within_s=10)
+            assert second.agent.health.report()["claim"]["waits_for"] is None
+
+
 async def test_what_happens_while_the_store_is_away_is_written_when_it_is_back(api: FakeApi, stores: Stores) -> None:
     """10 pods of 10 types fail meanwhile, one of them twice: 11 runs."""
     async with agent_on(api, stores.column()) as agent:

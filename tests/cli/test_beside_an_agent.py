@@ -9,16 +9,20 @@ from collections.abc import AsyncIterator
 from random import Random
 
 import pytest
+from aetcd import rpc
 
 from kubesteer.clients.kubernetes.backoff import Backoff
+from kubesteer.clients.rewards import etcd_column as etcd_column_module
+from kubesteer.clients.rewards.claims import claim_key
 from kubesteer.clients.rewards.etcd import etcd_column
+from kubesteer.model.errors import StoreUnavailable
 from kubesteer.model.runs import Outcome, Stage
 from kubesteer.rewards.column import Column
 from kubesteer.rewards.learners import BetaLearner
 from monitor_agent.column_writer import ColumnWriter, WriterPace
 from monitor_agent.logs import Log
 from monitor_agent.metrics import Metrics
-from tests.cli.command import EtcdCase, Result, run
+from tests.cli.command import EtcdCase, FileCase, Result, run
 
 
 class Agent:
@@ -98,3 +102,53 @@ async def test_an_edit_is_kept_when_the_agent_only_keeps_its_claim(in_etcd: Etcd
     assert await agent.store.keep()
     await agent.learn(0.0, 1)
     assert in_etcd.held()["n1", "web"].evidence == pytest.approx(10.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("fault", [StoreUnavailable("away"), asyncio.CancelledError()], ids=["away", "cancelled"])
+async def test_an_edit_outlives_a_load_that_fails(
+    in_etcd: EtcdCase, agent: Agent, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    """The write that was refused for the edit is refused again, until the records have been read."""
+
+    async def failing(*_: object) -> None:
+        raise fault
+
+    await agent.learn(0.0, 0)
+    await by_hand(in_etcd, "set", "web", "n1", "--mean", "0.9", "--evidence", "9")
+    with monkeypatch.context() as broken:
+        broken.setattr(etcd_column_module, "all_pages", failing)
+        with pytest.raises(type(fault)):
+            await agent.learn(0.0, 1)
+    assert in_etcd.held()["n1", "web"].evidence == 9.0
+    await agent.learn(0.0, 1)
+    held = in_etcd.held()["n1", "web"]
+    assert (held.mean, held.evidence) == (pytest.approx(0.81, abs=1e-6), pytest.approx(10.0, abs=1e-6))
+
+
+async def test_an_edit_made_while_the_claim_had_lapsed_is_kept(in_etcd: EtcdCase, agent: Agent) -> None:
+    """As when the agent is cut off for longer than its claim lasts: (0.9 x 9 + 0) / 10."""
+    await agent.learn(0.0, 0)
+    claim = in_etcd.server.call(rpc.KVStub, "Range", rpc.RangeRequest(key=claim_key(in_etcd.prefix, "n1"))).kvs[0]
+    in_etcd.server.call(rpc.LeaseStub, "LeaseRevoke", rpc.LeaseRevokeRequest(ID=claim.lease))
+    await by_hand(in_etcd, "set", "web", "n1", "--mean", "0.9", "--evidence", "9")
+    await agent.learn(0.0, 1)
+    held = in_etcd.held()["n1", "web"]
+    assert (held.mean, held.evidence) == (pytest.approx(0.81, abs=1e-6), pytest.approx(10.0, abs=1e-6))
+
+
+async def test_a_set_without_an_agent_says_that_nothing_ends_it(in_etcd: EtcdCase, agent: Agent) -> None:
+    """n1 has an agent, whose lease outlives it. The second set of n2 finds a record without a lease, and says so again."""
+    await agent.learn(0.0, 0)
+    note = "note: no agent has claimed n2"
+    says = [
+        (await by_hand(in_etcd, "set", "web", node, "--mean", "0.9", "--evidence", "9")).out
+        for node in ("n1", "n2", "n2")
+    ]
+    assert [note in said for said in says] == [False, True, True]
+    await agent.store.close()
+    assert "note:" not in (await by_hand(in_etcd, "set", "web", "n1", "--mean", "1", "--evidence", "9")).out
+
+
+def test_a_set_in_a_file_says_nothing_of_agents(in_file: FileCase) -> None:
+    in_file.fill([])
+    assert "note:" not in run("rewards", "set", "web", "n1", "--mean", "1", "--evidence", "9", *in_file.options).out

@@ -52,6 +52,8 @@ def test_set_keeps_what_the_agent_noted(case: StoreCase) -> None:
         ("1.5", "1", "mean 1.5 is not a number from 0 to 1"),
         ("nan", "1", "mean nan is not a number from 0 to 1"),
         ("0.5", "-1", "evidence -1.0 is not a finite number of 0 or more"),
+        ("0.5", "1e300", "evidence 1e+300 is above 1000000; say how many runs' worth the mean is"),
+        ("0.5", "1000001", "evidence 1e+06 is above 1000000; say how many runs' worth the mean is"),
         ("0.5", "inf", "evidence inf is not a finite number of 0 or more"),
     ],
 )
@@ -78,7 +80,7 @@ def test_reset_forgets_what_it_is_told(case: StoreCase, arguments: tuple[str, ..
     case.fill([record("n1", "web"), record("n1", "db"), record("n2", "web")])
     result = run("rewards", "reset", *arguments, "--yes", *case.options)
     assert result.code == 0
-    assert f"reset: {3 - len(left)} pairs" in result.out
+    assert f"reset: {3 - len(left)} pair" in result.out
     assert set(case.held()) == left
 
 
@@ -89,6 +91,31 @@ def test_reset_keeps_which_runs_were_counted_and_nothing_else(case: StoreCase) -
     held = case.held()["n1", "web"]
     assert (held.evidence, unmarked(held)) == (0.0, {"learner": "beta", "seen": SEEN})
     assert "nothing to reset" in run("rewards", "reset", "--yes", *case.options).out
+    assert run("rewards", *case.options).out == "no rewards in the store\n", "what there is nothing to reset of"
+
+
+def test_after_a_reset_ewma_believes_what_it_does_of_a_pair_that_nobody_tried(case: StoreCase) -> None:
+    """Its first mean, 1.0: to the reader, and in the record, from where the agent's learner goes on."""
+    case.fill([record("n1", "web", 0.1, extra={"learner": "ewma", "seen": SEEN})])
+    run("rewards", "reset", "web", "n1", "--yes", *case.options)
+    [row] = run("rewards", "--json", "--policy", "ewma", *case.options).json["rewards"]
+    assert (row["mean"], row["evidence"], row["recordedMean"]) == (1.0, 0.0, 1.0)
+
+
+def test_set_says_how_to_start_a_file_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "new rewards.yaml"
+    set_it = ("rewards", "set", "web", "n1", "--mean", "0.5", "--evidence", "4", "--file", str(path))
+    result = run(*set_it)
+    assert (result.code, result.err) == (1, f"{path} is not there; start one with: echo '[]' > '{path}'")
+    path.write_text("[]\n")
+    assert run(*set_it).code == 0
+
+
+def test_what_is_said_of_a_change_cannot_break_its_line(in_etcd: EtcdCase) -> None:
+    said = run("rewards", "set", "a\nb", "n1", "--mean", "0.5", "--evidence", "4", *in_etcd.options).out
+    assert said.splitlines()[0] == "set: a\\nb on n1: mean 0.5, evidence 4"
+    asked = run("rewards", "reset", *in_etcd.options).out
+    assert asked == "1 pair (1 type, 1 node) to reset:\n  a\\nb on n1: mean 0.50, evidence 4.0\n"
 
 
 def test_reset_without_yes_says_what_it_would_remove_and_refuses_where_it_cannot_ask(case: StoreCase) -> None:
@@ -96,7 +123,7 @@ def test_reset_without_yes_says_what_it_would_remove_and_refuses_where_it_cannot
     case.fill([record(f"n{i}", "web", 0.25) for i in range(12)])
     result = run("rewards", "reset", *case.options)
     assert (result.code, result.err) == (1, "nothing was reset; say --yes")
-    assert "12 pairs (1 types, 12 nodes) to reset:" in result.out
+    assert "12 pairs (1 type, 12 nodes) to reset:" in result.out
     assert "  web on n3: mean 0.25, evidence 8.0" in result.out
     assert "and 2 more" in result.out
     assert len(case.held()) == 12

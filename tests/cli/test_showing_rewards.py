@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubesteer.cli.rewards_tables import age
+from kubesteer.cli.rewards_tables import age, amount
 from kubesteer.model.reward import OTHER_TYPES
 from tests.cli.command import EtcdCase, FileCase, StoreCase, noted, record, run
 
@@ -77,7 +77,7 @@ def test_a_table_that_is_too_wide_becomes_the_worst_and_the_best(in_file: FileCa
     names = [words[1] for words in lines(out) if words[0] == "web"]
     assert names == ["n01", "n02", "n40", "n39"]
     assert "OOMKilled" in out
-    assert "1 types x 40 nodes, 40 pairs: too wide for a grid, 36 pairs left out" in out
+    assert "1 type x 40 nodes, 40 pairs: too wide for a grid, 36 pairs left out" in out
 
 
 def test_explain_tells_which_outcomes_when_and_why(case: StoreCase) -> None:
@@ -91,7 +91,13 @@ def test_explain_tells_which_outcomes_when_and_why(case: StoreCase) -> None:
     case.fill([record("n1", "web", 0.8, extra=extra), record("n2", "web", 0.2)])
     out = run("rewards", "explain", "web", "n1", *case.options).out
     assert out.startswith("web on n1")
-    for text in ("12 outcomes counted", "beta", "median 3.0 s", "recorded 0.80", "8.0 runs"):
+    for text in (
+        "12 outcomes counted; the newest are listed, and runs that were missed are counted as the",
+        "beta",
+        "median 3.0 s",
+        "recorded 0.80",
+        "8.0 runs",
+    ):
         assert text in out
     recent, bad = out.split("last outcomes")[1].split("older bad outcomes")
     newest, older = lines(recent)[1:]
@@ -124,6 +130,53 @@ def test_notes_that_cannot_be_read_are_left_out(in_etcd: EtcdCase, extra: dict[s
     assert run("rewards", "explain", "web", "n1", *in_etcd.options).code == 0
 
 
+@pytest.mark.parametrize(
+    ("policy", "belief"),
+    [
+        ("beta", "0.80  (recorded 0.80, drawn towards the prior)"),
+        ("ewma", "0.80  (as recorded)"),
+        ("none", "0.50  (policy none: the same for every pair, whatever is recorded; recorded 0.80)"),
+    ],
+)
+def test_explain_says_what_the_belief_follows_from_under_each_policy(
+    in_file: FileCase, policy: str, belief: str
+) -> None:
+    """One pair alone, with evidence of 8000 runs: its prior moves the mean by less than 0.005."""
+    in_file.fill([record("n1", "web", 0.8, evidence=8000.0)])
+    out = run("rewards", "explain", "web", "n1", "--policy", policy, *in_file.options).out
+    assert f"belief now     {belief}" in out
+
+
+@pytest.mark.parametrize(
+    ("policy", "belief"),
+    [
+        ("beta", "0.50  (no evidence is recorded: the prior)"),
+        ("ewma", "1.00  (no evidence is recorded: the value of an untried pair)"),
+    ],
+)
+def test_explain_says_so_where_a_reset_left_nothing(in_file: FileCase, policy: str, belief: str) -> None:
+    in_file.fill([record("n1", "web", 0.1, evidence=0.0)])
+    out = run("rewards", "explain", "web", "n1", "--policy", policy, *in_file.options).out
+    assert f"belief now     {belief}" in out
+
+
+def test_long_names_leave_the_numbers_whole(in_file: FileCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of 253 characters wrap, and numbers and times do not, also where 60 columns are all there is."""
+    monkeypatch.setenv("COLUMNS", "60")
+    long = "x" * 253
+    in_file.fill([record(long, long, age_s=70, extra={"recent": [noted(long)]})])
+    first = lines(run("rewards", "--policy", "ewma", *in_file.options).out)[2]
+    assert first[-4:-1] == ["0.90", "8.0", "1m"]
+    assert "2026-11-22 22:41:07Z" in run("rewards", "explain", long, long, *in_file.options).out
+
+
+def test_explain_promises_no_missed_runs_to_a_learner_that_leaves_them_out(in_file: FileCase) -> None:
+    in_file.fill([record("n1", "web", extra={"learner": "ewma", "count": 12})])
+    out = run("rewards", "explain", "web", "n1", *in_file.options).out
+    assert "12 outcomes counted; the newest are listed" in out
+    assert "missed" not in out
+
+
 def test_a_pair_that_is_not_there_is_said_with_what_is(in_file: FileCase) -> None:
     in_file.fill([record("n1", "web"), record("n1", "db")])
     there = run("rewards", "explain", "cache", "n1", *in_file.options)
@@ -152,6 +205,36 @@ def test_an_entry_that_cannot_be_read_hides_no_other(in_etcd: EtcdCase, caplog: 
     in_etcd.server.put(f"{in_etcd.prefix}/v1/n1/db".encode(), b"not JSON")
     assert [row["podType"] for row in run("rewards", "--json", *in_etcd.options).json["rewards"]] == ["web"]
     assert "reward left out" in caplog.text
+
+
+def test_a_pair_without_evidence_is_in_json_only(case: StoreCase) -> None:
+    case.fill([record("n1", "web"), record("n2", "web", evidence=0.0)])
+    assert lines(run("rewards", *case.options).out)[0] == ["type", "n1"]
+    assert {row["node"] for row in run("rewards", "--json", *case.options).json["rewards"]} == {"n1", "n2"}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "want"),
+    [
+        (0.04, "0.0"),
+        (9.9, "9.9"),
+        (9999, "9999"),
+        (10_000, "10k"),
+        (999_499, "999k"),
+        (1e6, "1e+06"),
+        (1e300, "1e+300"),
+    ],
+)
+def test_amounts_are_short(evidence: float, want: str) -> None:
+    assert amount(evidence) == want
+
+
+def test_no_column_is_squeezed_by_a_record_that_is_huge_and_old(in_etcd: EtcdCase) -> None:
+    """An age of 50 years beside evidence of 1e300: at 120 columns, six such nodes fit no grid, and cells stay whole."""
+    in_etcd.fill([record(f"n{i}", "web", evidence=1e300, time_s=2e8) for i in range(6)])
+    never = ("--half-life-s", "inf")
+    assert run("rewards", *never, *in_etcd.options).out.count("1e+300") == 6
+    assert "too wide for a grid" in run("rewards", *never, *in_etcd.options).out
 
 
 @pytest.mark.parametrize(

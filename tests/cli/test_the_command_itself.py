@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kubesteer.cli.rewards import app as rewards
+from kubesteer.cli.rewards_mistakes import COMMANDS
 from kubesteer.cli.rewards_options import StoreOptions, completed
 from kubesteer.model.errors import InvalidSettings
 from kubesteer.model.reward import below
@@ -40,6 +42,14 @@ def test_help_of_every_command_comes_with_examples_and_the_store(command: str) -
         assert text in result.out
 
 
+def test_the_commands_that_a_mistake_is_told_of_are_the_ones_there_are() -> None:
+    assert set(COMMANDS) == {name for name in rewards if not name.startswith("-")}
+
+
+def test_help_says_that_etcd_imports_no_export() -> None:
+    assert "no import into etcd" in " ".join(run("rewards", "--help").out.split())
+
+
 def test_help_imports_nothing_heavy() -> None:
     probe = (
         "import sys\nfrom kubesteer.cli.main import app\n"
@@ -62,7 +72,11 @@ def test_an_etcd_that_does_not_answer_is_one_line_and_exit_code_1() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "want"),
     [
-        (("rewards", "explain", "web"), 2, "--node"),
+        (("rewards", "explain", "web"), 2, "NODE is missing: give it in its place, or with --node."),
+        (("rewards", "set", "web", "n1", "--mean", "1"), 2, "--evidence is missing."),
+        (("rewards", "frob"), 2, "No such command: 'frob'. There are show, explain, set, reset, export."),
+        (("rewards", "--policy", "ewma", "set", "web", "n"), 2, "after the command: kubesteer rewards set web n"),
+        (("rewards", "--most", "0"), 2, "Must be >= 1"),
         (("rewards", "set", "web", "n1", "--mean", "high", "--evidence", "1"), 2, "--mean"),
         (("rewards", "--file", "a.yaml", "--etcd", "b:2379"), 1, "--etcd, --file: give a file or etcd, not both"),
         (("rewards", "--file", "none.yaml"), 1, "none.yaml cannot be read: No such file or directory"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -105,6 +106,15 @@ async def test_a_kubeconfig_gives_address_and_token(api: FakeApi, tmp_path: Path
     path = kubeconfig(tmp_path, server=api.url, user={"token": "t0ken"})
     async with ApiServer(from_kubeconfig(path, context="main")) as server:
         assert await names(server) == ["a"]
+
+
+async def test_a_kubeconfig_that_is_not_there_is_told_so_and_one_of_several_may_be_missing(
+    api: FakeApi, tmp_path: Path
+) -> None:
+    path = kubeconfig(tmp_path, server=api.url, user={"token": "t"})
+    with pytest.raises(InvalidSettings, match=r"kubeconfig .*absent: no such file"):
+        await from_kubeconfig(str(tmp_path / "absent"))()
+    assert (await from_kubeconfig(f"{tmp_path / 'absent'}{os.pathsep}{path}")()).url == api.url
 
 
 async def test_a_kubeconfig_gives_the_ca_of_its_server(tmp_path: Path) -> None:

@@ -143,6 +143,7 @@ def main() -> int:
     out.print(_introduction(pace), soft_wrap=True)
     try:
         with cast(pace) as members, Screen(out) as screen:
+            out.print(Text(how_to_look(members.etcd.address, pace)), soft_wrap=True)
             claims = Demo(members, screen).play()
     except KeyboardInterrupt:
         out.print("stopped; nothing is left running")
@@ -160,8 +161,16 @@ def _introduction(pace: Pace) -> str:
         f"Pods of type {TYPE}: on {FAILING} they exit 1 within seconds, on {RESTARTING} exit 2 now and then, on {GOOD}"
         f" they run well.\n"
         f"Minutes are shrunk to seconds: evidence halves every {pace.half_life_s:g} s (really 6 h),"
-        f" {pace.success_after_s:g} s without an end are a success (really 1 min).\n"
+        f" {pace.success_after_s:g} s without an end are a success (really 2 min).\n"
         f"The extender scores by Thompson samples: a node that it thinks ill of is tried now and then."
+    )
+
+
+def how_to_look(etcd: str, pace: Pace) -> str:
+    """Said while the demo runs, for a second terminal."""
+    return (
+        f"The rewards are in etcd {etcd}. Look at them while this runs:\n"
+        f".venv/bin/kubesteer rewards --etcd {etcd} --prefix {PREFIX} --half-life-s {pace.half_life_s:g}"
     )
 
 

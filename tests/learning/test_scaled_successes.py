@@ -119,6 +119,9 @@ def test_an_annotated_measure_counts(text: str, value: float) -> None:
         "1e999",
         "0x1",
         "x" * 10_000,
+        "0." + "5" * 63,
+        "1" * 256_000 + "x",
+        "1" * 256_000,
     ],
 )
 def test_a_bad_measure_is_named_and_changes_nothing(text: str) -> None:
@@ -126,7 +129,7 @@ def test_a_bad_measure_is_named_and_changes_nothing(text: str) -> None:
     assert told(judgement) == [("main", "run", 0, 1.0, "Ran")]
     [problem] = judgement.problems
     assert problem.startswith("pod 'default/web-1': annotation kubesteer.io/reward ")
-    assert problem.endswith(" is not a number from 0 to 1; write one such as 0.8")
+    assert problem.endswith(" is not a number from 0 to 1 in 64 characters or fewer; write one such as 0.8")
     assert repr(text)[:80] in problem
     assert len(problem) < 300
 

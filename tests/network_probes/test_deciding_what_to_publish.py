@@ -21,6 +21,7 @@ from monitor_agent.capacity import (
     Published,
     plan,
     promises,
+    why_told,
 )
 from monitor_agent.probes.links import LinkReading
 from tests.builders import DEPCON2_SLO, EGRESS_ANNOTATION, EGRESS_BPS, INGRESS_BPS, container, pod, pod_object
@@ -68,14 +69,13 @@ def test_the_link_less_the_reserve_is_published_once() -> None:
     assert (again.numbers, again.events, again.limit_bps) == ({}, (), {"egress": 9_500_000_000})
 
 
-def test_numbers_are_written_exactly_into_capacity_and_allocatable() -> None:
+def test_numbers_are_exact_and_rounded_down() -> None:
     # 3,333,333,333 x (1 - 0.1) x 1.3 = 3,899,999,999.61, rounded down
     rules = CapacityRules(
         (DirectionRule("egress", (EGRESS_BPS,), overcommit=1.3, fixed_bps=3_333_333_333),), reserve=0.1
     )
     told = Node(rules).see(UNKNOWN)
-    written = {EGRESS_BPS: "3899999999"}
-    assert told.status_patch() == {"status": {"capacity": written, "allocatable": written}}
+    assert told.numbers == {EGRESS_BPS: 3_899_999_999}
     assert told.limit_bps == {"egress": 2_999_999_999}, "what the link carries knows no overcommit"
 
 
@@ -271,6 +271,13 @@ def test_a_node_without_a_default_route_is_unknown_not_lost() -> None:
     node = Node()
     node.see(NO_ROUTE)
     assert node.events == ["NetworkSpeedUnknown"]
+
+
+def test_a_missed_speed_says_where_to_write_it_and_one_that_is_written_is_not_asked_for() -> None:
+    fixed = CapacityRules((DirectionRule("egress", (EGRESS_BPS,), fixed_bps=1 * G),))
+    assert why_told(UNKNOWN, EGRESS_ONLY) == "eth0 reports no speed; write its speed_bps in network.directions"
+    assert why_told(UNKNOWN, fixed) == "eth0 reports no speed"
+    assert why_told(NO_ROUTE, EGRESS_ONLY) == "no default route"
 
 
 LINKS = st.sampled_from([UP, DOWN, UNKNOWN, NO_ROUTE, *(replace(UP, speed_bps=n * G) for n in (1, 25, 100))])

@@ -41,7 +41,7 @@ def test_the_interface_of_the_default_route_is_found_and_its_made_up_speed_is_no
         "limited_by": ["v0"],
         "speed_bps": None,
         "up": True,
-        "why": "v0 is virtual, with no speed to trust; set it in the settings",
+        "why": "v0 is virtual, with no speed to trust",
     }
     assert node.probe("--trust-virtual")["speed_bps"] == 10_000_000_000
 
@@ -99,7 +99,7 @@ def test_a_bridge_of_virtual_ports_is_unknown_though_it_reports_a_speed(node: Na
     assert node.run("cat", "/sys/class/net/br0/speed") == "10000\n", "the fastest of its ports"
     found = node.probe("--trust-virtual")
     assert (found["interface"], found["limited_by"], found["speed_bps"]) == ("br0", ["br0"], None)
-    assert found["why"] == "br0 has no wired port; set the speed in the settings"
+    assert found["why"] == "br0 has no wired port"
 
 
 def test_an_active_backup_bond_is_limited_by_its_active_slave(node: Namespace) -> None:

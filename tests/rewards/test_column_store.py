@@ -8,7 +8,7 @@ import pytest
 
 from kubesteer.clients.rewards.claims import LARGEST_RECORD_BYTES, claim_key
 from kubesteer.clients.rewards.port import ColumnStore
-from kubesteer.model.errors import ColumnClaimed, InvalidRecord, InvalidSettings, StoreUnavailable
+from kubesteer.model.errors import ColumnClaimed, ColumnEdited, InvalidRecord, InvalidSettings, StoreUnavailable
 from kubesteer.model.node_state import state_key
 from kubesteer.model.reward import encode_key
 from kubesteer.rewards.table import RewardTable
@@ -122,12 +122,30 @@ async def test_a_claim_that_lapsed_and_that_nobody_took_is_taken_up_again(column
     own_claim = claim_key(columns.prefix, "n1")
     column = await claimed(columns, **SHORT_S)
     await columns.until_gone(own_claim)
-    await column.write([reward("n1", "web", 0.2)])
+    await column.put_state(state())
     assert own_claim in columns.stored_keys()
     await columns.until_gone(own_claim)
     assert await column.keep()
     assert own_claim in columns.stored_keys()
+    await column.close()
+
+
+@pytest.mark.parametrize("first", ["write", "keep", "put_state"])
+async def test_after_a_claim_has_lapsed_nothing_is_written_before_a_load(columns: Columns, first: str) -> None:
+    """Without a claim nobody could tell the agent of an edit."""
+    column = await claimed(columns, **SHORT_S)
+    await column.write([reward("n1", "web", 0.2)])
+    await columns.until_gone(claim_key(columns.prefix, "n1"))
+    if first == "keep":
+        assert await column.keep()
+    elif first == "put_state":
+        await column.put_state(state())
+    for _ in range(2):
+        with pytest.raises(ColumnEdited, match="'n1' may have been changed by hand; load them"):
+            await column.write([reward("n1", "web", 0.3)])
     assert await loaded(column) == {"web": 0.2}
+    await column.write([reward("n1", "web", 0.3)])
+    assert await loaded(column) == {"web": 0.3}
     await column.close()
 
 
@@ -220,11 +238,15 @@ async def test_a_store_that_was_wiped_is_told_once_and_can_be_filled_again(colum
     assert await column.keep()
     columns.wipe()
     if first == "write":
+        with pytest.raises(ColumnEdited):
+            await column.write([reward("n1", "web", 0.3)])
+        assert await column.load() == []
         await column.write([reward("n1", "web", 0.3)])
         assert await loaded(column) == {"web": 0.3}
     elif first == "put_state":
         await column.put_state(state())
     assert not await column.keep()
+    await column.load()
     await column.write([reward("n1", "web", 0.3), reward("n1", "db", 0.4)])
     assert await loaded(column) == {"web": 0.3, "db": 0.4}
     assert await column.keep()

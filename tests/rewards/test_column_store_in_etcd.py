@@ -20,7 +20,7 @@ from kubesteer.clients.rewards.etcd_column import EtcdColumnStore
 from kubesteer.clients.rewards.etcd_connection import EtcdConnection, Wire
 from kubesteer.model.errors import ColumnClaimed, ColumnEdited, StoreUnavailable
 from kubesteer.model.node_state import state_key
-from kubesteer.model.reward import KeyRange, below, encode_key, node_range, table_range
+from kubesteer.model.reward import OTHER_TYPES, KeyRange, below, encode_key, node_range, table_range
 from kubesteer.rewards.table import RewardTable
 from tests.rewards.certificates import Certificates
 from tests.rewards.etcd_server import EtcdServer, free_ports
@@ -58,6 +58,23 @@ class HoldsUpFirst:
         if method == "Txn" and len(request.success) > 1 and not self._held_up:
             self._held_up.append(request)
             raise StoreUnavailable("held up")
+        return await self._wire.call(service, method, request, metadata)
+
+
+class BreaksOff:
+    """A wire that takes `count` transactions that store records, and no other."""
+
+    def __init__(self, wire: Wire, count: int) -> None:
+        self.messages = wire.messages
+        self.close = wire.close
+        self._wire = wire
+        self._left = count
+
+    async def call(self, service: str, method: str, request: object, metadata: object) -> object:
+        if method == "Txn" and len(request.success) > 1:
+            self._left -= 1
+            if self._left < 0:
+                raise StoreUnavailable("broken off")
         return await self._wire.call(service, method, request, metadata)
 
 
@@ -107,6 +124,27 @@ async def test_records_that_do_not_fit_into_one_request_go_into_several(etcd: Et
     await column.write([reward("n1", f"type-{i}", extra={"recent": "x" * 900_000}) for i in range(5)])
     assert len(await column.load()) == 5
     await column.close()
+
+
+async def test_a_write_that_breaks_off_leaves_a_folded_type_in_one_place(etcd: EtcdServer, prefix: str) -> None:
+    """Too large for one transaction: `db` is still there with the old "*", and never gone from both or in both."""
+    options = etcd.options(prefix)
+    large = {"recent": "x" * 700_000}
+
+    async def connect(address: str) -> EtcdConnection:
+        connection = await aio_backend.connect(options, address)
+        connection._wire = BreaksOff(connection._wire, 1)
+        return connection
+
+    column = await claimed(etcd, prefix)
+    await column.write([reward("n1", "db", 0.4), reward("n1", OTHER_TYPES, 0.5)])
+    await column.close()
+    breaking = EtcdColumnStore(options, connect, node="n1", holder="agent-a", **TTLS_S)
+    await breaking.claim()
+    with pytest.raises(StoreUnavailable, match="broken off"):
+        await breaking.write([reward("n1", kind, 0.6, extra=large) for kind in (OTHER_TYPES, "web")], ["db"])
+    assert await loaded(breaking) == {"web": 0.6, "db": 0.4, OTHER_TYPES: 0.5}
+    await breaking.close()
 
 
 async def test_a_server_killed_between_two_writes_loses_neither_of_them_nor_the_claim(own_etcd: EtcdServer) -> None:

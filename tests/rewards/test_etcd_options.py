@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from kubesteer.cli.rewards_options import StoreOptions
 from kubesteer.clients.rewards import etcd3_import
 from kubesteer.clients.rewards.etcd3_backend import etcd3_source
-from kubesteer.clients.rewards.etcd_options import EtcdOptions, channel_options
+from kubesteer.clients.rewards.etcd_options import EtcdOptions, channel_options, chosen_etcd
 from kubesteer.model.errors import InvalidSettings
 from kubesteer.rewards.table import RewardTable
 
@@ -56,6 +57,22 @@ def test_tls_follows_from_the_scheme_or_a_file(changes: dict[str, object], tls: 
 
 def test_a_password_is_not_shown() -> None:
     assert "hush" not in repr(EtcdOptions(**HERE, user="agent", password="hush"))
+
+
+def test_a_password_is_read_from_its_file_without_the_space_around_it(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(" hush\n", encoding="utf-8")
+    choice = StoreOptions(user="agent", password_file=tmp_path / "password")
+    options = chosen_etcd(choice, section="", endpoints=["etcd-0:2379"], prefix="/k")
+    assert (options.user, options.password, options.endpoints, options.prefix) == (
+        "agent", "hush", ("etcd-0:2379",), "/k"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["password_file", "ca_file", "cert_file", "key_file"])
+def test_a_file_that_cannot_be_read_is_named_with_its_field(tmp_path: Path, field: str) -> None:
+    choice = StoreOptions(**{field: tmp_path / "absent"})
+    with pytest.raises(InvalidSettings, match=rf"^store\.{field}: .*absent'; name a file that can be read"):
+        chosen_etcd(choice, section="store.", endpoints=["etcd-0:2379"], prefix="/k")
 
 
 def test_every_channel_has_the_options_that_the_known_faults_ask_for() -> None:

@@ -177,6 +177,13 @@ def test_evidence_with_an_infinite_half_life_never_fades() -> None:
     assert table.read("web", table.columns(["n1"]), now_s=1e12).evidence[0] == 5.0
 
 
+def test_a_record_without_evidence_is_to_ewma_as_a_pair_that_nobody_tried() -> None:
+    table = filled(reward("n1", mean=0.1, evidence=0.0), reward("n2", mean=0.1), belief=Belief(policy="ewma"))
+    columns = table.columns(["n1", "n2", "never seen"])
+    assert table.read("web", columns, now_s=1e9).mean.tolist() == [1.0, 0.1, 1.0]
+    assert [record.mean for record in table.rows()] == [0.1, 0.1], "what is stored stays"
+
+
 @pytest.mark.parametrize(("nodes", "budget_us"), [(500, 25), (5000, 80)])
 def test_a_read_stays_within_its_budget(nodes: int, budget_us: float) -> None:
     """The best of many short rounds, so that a busy machine does not fail it; the usual cost is a quarter of this."""

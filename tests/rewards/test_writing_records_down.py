@@ -128,6 +128,14 @@ def test_a_value_that_breaks_a_rule_is_refused_with_key_field_value_and_rule(
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" * 400 + ".0", "NaN", "-Infinity"])
+def test_a_number_that_no_float_holds_is_refused_however_deep_it_lies(number: str) -> None:
+    """JSON allows the first three; what was read could not be written again."""
+    value = json.dumps(VALUE)[:-1] + f', "note": [{{"at": {number}}}]}}'
+    with pytest.raises(InvalidRecord, match=r"extra fields .* are not plain JSON"):
+        decode_record("/k", KEY, value.encode())
+
+
 @pytest.mark.parametrize("missing", VALUE)
 def test_a_missing_field_is_named(missing: str) -> None:
     rest = {name: value for name, value in VALUE.items() if name != missing}

@@ -23,7 +23,7 @@ WANTED = {
     "kubesteer_rewards_neutral", "kubesteer_rewards_skipped", "kubesteer_rewards_resyncs", "kubesteer_nodes",
     "kubesteer_pods", "kubesteer_rewards", "kubesteer_charges", "process_resident_memory_bytes",
     "kubesteer_reward_types", "kubesteer_reward_parents_age_seconds", "kubesteer_node_states",
-    "kubesteer_node_states_age_seconds",
+    "kubesteer_node_states_age_seconds", "kubesteer_node_states_oldest_age_seconds",
 }  # fmt: skip
 NASTY = 'web\n{"event":"listening","level":"info"}\r\x1b[2Jlevel=error\u2028x'
 

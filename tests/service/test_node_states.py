@@ -74,6 +74,7 @@ async def test_health_and_metrics_tell_how_many_and_how_old() -> None:
     told = (await there.ops("/readyz")).json()["nodeStates"]
     assert (told["kind"], told["synced"], told["nodes"], told["newest_age_s"]) == ("memory", True, 2, 3)
     assert (there.metric("node_states"), there.metric("node_states_age_seconds")) == (2, pytest.approx(3))
+    assert there.metric("node_states_oldest_age_seconds") == pytest.approx(7)
 
 
 async def test_states_are_followed_while_the_service_runs() -> None:

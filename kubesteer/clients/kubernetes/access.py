@@ -7,6 +7,7 @@ kubeconfig is read: it costs 0.8 s and 45 MB, which a pod with a service account
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ def from_kubeconfig(path: str, *, context: str | None = None) -> LoadAccess:
         from kubernetes.aio import client, config  # noqa: PLC0415 - only users of a kubeconfig pay for it
 
         settings = client.Configuration()
+        if not _any_is_there(path):
+            raise InvalidSettings(f"kubeconfig {path}: no such file")
         try:
             await config.load_kube_config(path, context, settings, persist_config=False)  # type: ignore[no-untyped-call]
             tls = None
@@ -93,6 +96,10 @@ def from_kubeconfig(path: str, *, context: str | None = None) -> LoadAccess:
         )
 
     return load
+
+
+def _any_is_there(paths: str) -> bool:
+    return any(Path(each).expanduser().exists() for each in paths.split(os.pathsep) if each)
 
 
 def _tls_context(ca_file: str | None, cert_file: str | None = None, key_file: str | None = None) -> ssl.SSLContext:

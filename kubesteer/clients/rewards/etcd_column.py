@@ -32,7 +32,7 @@ from kubesteer.clients.rewards.etcd_options import EtcdOptions
 from kubesteer.clients.rewards.feed import Entry, readable
 from kubesteer.model.errors import ColumnClaimed, ColumnEdited, StoreUnavailable
 from kubesteer.model.node_state import NodeState, encode_state, state_key
-from kubesteer.model.reward import KeyRange, RewardRecord, node_range, table_range
+from kubesteer.model.reward import OTHER_TYPES, KeyRange, RewardRecord, encode_key, node_range, table_range
 
 _LARGEST_BATCH = 100
 """Changes; etcd by default takes 128 in a transaction."""
@@ -105,18 +105,23 @@ class EtcdColumnStore:
 
     async def load(self) -> list[RewardRecord]:
         """As ColumnStore."""
-        self._edited = False
-        pages = await self._etcd.call(lambda connection: all_pages(connection, self._span))
-        entries = [entry for page in pages for entry in page.entries]
-        leases = [lease for page in pages for lease in page.leases]
-        astray = [key for (key, _), lease in zip(entries, leases, strict=True) if lease != self._column_lease]
-        for start in range(0, len(astray), _LARGEST_BATCH):
-            await self._commit([(key, None) for key in astray[start : start + _LARGEST_BATCH]])
+        edited, self._edited = self._edited, False
+        try:
+            pages = await self._etcd.call(lambda connection: all_pages(connection, self._span))
+            entries = [entry for page in pages for entry in page.entries]
+            leases = [lease for page in pages for lease in page.leases]
+            astray = [key for (key, _), lease in zip(entries, leases, strict=True) if lease != self._column_lease]
+            for start in range(0, len(astray), _LARGEST_BATCH):
+                await self._commit([(key, None) for key in astray[start : start + _LARGEST_BATCH]])
+        except BaseException:  # nobody was handed the edits; a load cut short by the agent's end counts as well
+            self._edited = self._edited or edited
+            raise
         return list(readable(self._prefix, entries))
 
     async def write(self, puts: Sequence[RewardRecord], deletes: Sequence[str] = ()) -> None:
         """As ColumnStore."""
-        for batch in _batches(column_changes(self._prefix, self._node, puts, deletes)):
+        changes = column_changes(self._prefix, self._node, puts, deletes)
+        for batch in _batches(changes, encode_key(self._prefix, self._node, OTHER_TYPES)):
             await self._commit(
                 [entry for entry in batch if entry[1] is not None],
                 [key for key, value in batch if value is None],
@@ -193,6 +198,7 @@ class EtcdColumnStore:
             if found is not None and not (from_same_holder and holder_of(found.value) == self._holder):
                 self._lost_to = holder_of(found.value)
                 raise ColumnClaimed(self._node, self._lost_to)
+            self._edited = self._edited or not from_same_holder  # while it had lapsed, an edit had no claim to touch
             await self._renew_column()
             claim.lease = await self._etcd.call(lambda c: etcd_leases.grant(c, self._claim_ttl_s))
             claim.revision = found.revision if found else 0
@@ -253,14 +259,23 @@ def _lease_number(start: bytes, ttl_s: int) -> int:
     return int.from_bytes(hashlib.blake2b(b"%b%d" % (start, ttl_s), digest_size=8).digest()) >> 1 or 1
 
 
-def _batches(changes: dict[bytes, bytes | None]) -> Iterator[list[_Change]]:
+def _batches(changes: dict[bytes, bytes | None], other_types: bytes) -> Iterator[list[_Change]]:
+    """What etcd takes at once. Last, and together, come the deletes and the record they may have been folded into.
+
+    Apart, an agent that ends in between would have its next one count those runs twice.
+    """
+    last = [change for change in changes.items() if change[1] is None or change[0] == other_types]
+    last.sort(key=lambda change: change[1] is None)
+    together = [[change] for change in changes.items() if change[1] is not None and change[0] != other_types]
+    together += [last[start : start + _LARGEST_BATCH] for start in range(0, len(last), _LARGEST_BATCH)]
     batch: list[_Change] = []
     size = 0
-    for key, value in changes.items():
-        size += len(value or b"")
-        if len(batch) == _LARGEST_BATCH or (batch and size > LARGEST_RECORD_BYTES):
+    for several in together:
+        more = sum(len(value or b"") for _, value in several)
+        if batch and (len(batch) + len(several) > _LARGEST_BATCH or size + more > LARGEST_RECORD_BYTES):
             yield batch
-            batch, size = [], len(value or b"")
-        batch.append((key, value))
+            batch, size = [], 0
+        batch += several
+        size += more
     if batch:
         yield batch

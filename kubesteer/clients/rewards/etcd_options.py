@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 
 from kubesteer.model.errors import InvalidSettings, StoreUnavailable
 
 _MILLI = 1000
+
+
+class EtcdFiles(Protocol):
+    """What settings say of who this client is, and whom it trusts; as in EtcdOptions."""
+
+    @property
+    def ca_file(self) -> str | Path | None:
+        """Who signs the server."""
+
+    @property
+    def cert_file(self) -> str | Path | None:
+        """This client's certificate."""
+
+    @property
+    def key_file(self) -> str | Path | None:
+        """Its key."""
+
+    @property
+    def user(self) -> str | None:
+        """Whom to log in as."""
+
+    @property
+    def password_file(self) -> str | Path | None:
+        """Holds the user's password and nothing else, but for space around it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +100,25 @@ class EtcdOptions:
         return tuple(_address(endpoint) for endpoint in self.endpoints)
 
 
+def chosen_etcd(choice: EtcdFiles, *, section: str, endpoints: Iterable[str], prefix: str) -> EtcdOptions:
+    """The options that settings ask for. Raises InvalidSettings, also where a file that they name cannot be read.
+
+    `section`: what stands before the settings' fields in a message, with its dot.
+    """
+    password = _read(f"{section}password_file", choice.password_file)
+    for name in ("ca_file", "cert_file", "key_file"):
+        _read(section + name, getattr(choice, name))
+    return EtcdOptions(
+        endpoints=tuple(endpoints),
+        prefix=prefix,
+        ca_file=_path(choice.ca_file),
+        cert_file=_path(choice.cert_file),
+        key_file=_path(choice.key_file),
+        user=choice.user,
+        password=password,
+    )
+
+
 def channel_options(options: EtcdOptions) -> list[tuple[str, int]]:
     """What every channel to etcd needs; each line answers a fault that was seen without it."""
     timeout_ms = round(options.keepalive_timeout_s * _MILLI)
@@ -100,6 +145,18 @@ def channel_credentials(options: EtcdOptions) -> grpc.ChannelCredentials:
     except OSError as exc:
         raise StoreUnavailable(f"etcd: a TLS file cannot be read: {exc}") from exc
     return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+def _path(name: str | Path | None) -> Path | None:
+    return Path(name) if name else None
+
+
+def _read(field_name: str, name: str | Path | None) -> str | None:
+    path = _path(name)
+    try:
+        return path.read_text(encoding="utf-8").strip() if path else None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidSettings(f"{field_name}: {exc}; name a file that can be read, or mount it") from exc
 
 
 def _require_address(endpoint: str) -> None:

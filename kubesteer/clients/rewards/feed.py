@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, TypeVar
 
 from kubesteer.clients.rewards.port import NodeStateSink, RewardSink
 from kubesteer.model.errors import InvalidRecord
@@ -20,6 +21,8 @@ Entry = tuple[bytes, bytes]
 """Key and value, as stored."""
 Value = TypeVar("Value", bound=RewardRecord | NodeState)
 Taken_contra = TypeVar("Taken_contra", contravariant=True)
+
+_NO_EXTRA: MappingProxyType[str, Any] = MappingProxyType({})
 
 _log = logging.getLogger(__name__)
 
@@ -80,16 +83,20 @@ class Feed(Generic[Value]):
         self._good = {key for key, found in decoded if not isinstance(found, InvalidRecord)}
         self._bad = {key: str(found) for key, found in decoded if isinstance(found, InvalidRecord)}
 
+    def replace_in_steps(self, decoded: list[tuple[bytes, Value | InvalidRecord]]) -> Iterator[None]:
+        """The same with a pause after each change; until the end, some of what was before is there as well."""
+        there = set()
+        for key, found in decoded:
+            self._put(key, found)
+            there.add(key)
+            yield
+        for key in [*(self._good - there), *(self._bad.keys() - there)]:
+            self.delete(key)
+            yield
+
     def put(self, key: bytes, value: bytes) -> None:
         """Applies one stored entry."""
-        found = _value_or_fault(self._decode, key, value)
-        if isinstance(found, InvalidRecord):
-            self.delete(key)
-            self._bad[key] = str(found)
-            return
-        self._bad.pop(key, None)
-        self._good.add(key)
-        self._sink.put(found)
+        self._put(key, _value_or_fault(self._decode, key, value))
 
     def delete(self, key: bytes) -> None:
         """Applies one removed entry."""
@@ -98,14 +105,31 @@ class Feed(Generic[Value]):
             self._good.remove(key)
             self._forget(key)
 
+    def _put(self, key: bytes, found: Value | InvalidRecord) -> None:
+        if isinstance(found, InvalidRecord):
+            self.delete(key)
+            self._bad[key] = str(found)
+            return
+        self._bad.pop(key, None)
+        self._good.add(key)
+        self._sink.put(found)
+
 
 def reward_feed(sink: RewardSink, prefix: str) -> Feed[RewardRecord]:
     """What keeps a sink equal to the reward table."""
 
+    def decode(key: bytes, value: bytes) -> RewardRecord:
+        return bare(decode_record(prefix, key, value))
+
     def forget(key: bytes) -> None:
         sink.delete(*decode_key(prefix, key))
 
-    return Feed(table_range(prefix), sink, decode=partial(decode_record, prefix), forget=forget)
+    return Feed(table_range(prefix), sink, decode=decode, forget=forget)
+
+
+def bare(record: RewardRecord) -> RewardRecord:
+    """The record without `extra`, which is nearly all of its memory, and which no sink reads."""
+    return RewardRecord(record.node, record.pod_type, record.mean, record.evidence, record.time_s, _NO_EXTRA)
 
 
 def node_state_feed(sink: NodeStateSink, prefix: str) -> Feed[NodeState]:

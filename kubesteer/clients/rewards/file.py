@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from kubesteer.clients.rewards.feed import bare
 from kubesteer.clients.rewards.port import RewardSink, SourceStatus
 from kubesteer.model.errors import InvalidRecord
 from kubesteer.model.reward import RewardRecord, parse_time, shown
@@ -74,7 +75,7 @@ class FileSource:
             text = await asyncio.to_thread(self._path.read_bytes)
             self._last_seen = seen
             records = await asyncio.to_thread(parse_rewards, text, loaded_at_s=self._unix_clock())
-            self._sink.replace(records)
+            self._sink.replace(map(bare, records))
             self._records = len(records)
             self._loads += 1
             self._last_error = None

@@ -49,9 +49,10 @@ class FileWriter:
         """As RewardWriter."""
         await self.edit([(node, pod_type)], lambda _: None)
 
-    async def edit(self, pairs: Iterable[Pair], change: Edit, /) -> None:
-        """Changes the records of these pairs in one new version of the file."""
+    async def edit(self, pairs: Iterable[Pair], change: Edit, /) -> set[str]:
+        """Changes the records of these pairs in one new version of the file. No node's end is waited for in a file."""
         await asyncio.to_thread(self._edit, pairs, change)
+        return set()
 
     async def list(self, node: str | None = None, /) -> list[RewardRecord]:
         """The records of one node, or of all; one without a time gets the present one."""

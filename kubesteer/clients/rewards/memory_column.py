@@ -16,7 +16,7 @@ from kubesteer.clients.rewards.claims import (
 )
 from kubesteer.clients.rewards.feed import readable
 from kubesteer.clients.rewards.memory import MemoryLease, MemoryStore
-from kubesteer.model.errors import ColumnClaimed, StoreUnavailable
+from kubesteer.model.errors import ColumnClaimed, ColumnEdited, StoreUnavailable
 from kubesteer.model.node_state import NodeState, encode_state, state_key
 from kubesteer.model.reward import RewardRecord, node_range, table_range
 
@@ -48,6 +48,7 @@ class MemoryColumnStore:
         self._column: MemoryLease | None = None
         self._lost_to: str | None = None
         self._whole = True
+        self._edited = False
 
     async def claim(self) -> None:
         """As ColumnStore."""
@@ -68,12 +69,15 @@ class MemoryColumnStore:
             self._require_claim()
             for key, value in entries:
                 self._store.put_entry(key, value, self._column)
+        self._edited = False
         return list(readable(self._store.prefix, entries))
 
     async def write(self, puts: Sequence[RewardRecord], deletes: Sequence[str] = ()) -> None:
         """As ColumnStore."""
         changes = column_changes(self._store.prefix, self._node, puts, deletes)
         self._require_claim()
+        if self._edited:
+            raise ColumnEdited(f"records of node {self._node!r} may have been changed by hand; load them")
         self._renew_column()
         for key, value in changes.items():
             if value is None:
@@ -120,7 +124,10 @@ class MemoryColumnStore:
             raise ColumnClaimed(self._node, self._lost_to)
         if self._claim is None:
             raise RuntimeError("the column is not claimed; call claim() first")
-        return self._claim if found is not None else self._take()
+        if found is None:
+            self._edited = True
+            return self._take()
+        return self._claim
 
     def _take(self) -> MemoryLease:
         claim = self._claim = self._store.grant(self._claim_ttl_s)

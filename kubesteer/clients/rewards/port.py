@@ -11,7 +11,10 @@ from kubesteer.model.reward import RewardRecord
 
 
 class RewardSink(Protocol):
-    """What a source keeps equal to its store. Calls come from the event loop's thread and must not block."""
+    """What a source keeps equal to its store, but for `extra`, which it leaves out.
+
+    Calls come from the event loop's thread and must not block.
+    """
 
     def put(self, record: RewardRecord, /) -> None:
         """Takes the record in place of any earlier one of its pair."""
@@ -105,10 +108,11 @@ class ColumnStore(Protocol):
     async def write(self, puts: Sequence[RewardRecord], deletes: Sequence[str] = ()) -> None:
         """Stores these records of this node, and removes these pod types; a type named in both is removed.
 
-        In batches, in this order, each of them whole or not at all; when one fails, those before it are stored.
+        In batches, each of them whole or not at all; when one fails, those before it are stored. The deletes come last,
+        up to 99 of them in one batch with the record of OTHER_TYPES, which they may have been folded into.
         Raises InvalidRecord when a record cannot be written, before anything is. Takes up a claim that lapsed.
         Raises ColumnEdited, and writes nothing, when records may have been changed by hand since the last `load`:
-        such a change comes with a touch of the claim.
+        such a change comes with a touch of the claim, and none is told while the claim has lapsed.
         """
 
     async def put_state(self, state: NodeState) -> None:
