@@ -36,7 +36,11 @@ class EtcdCaller:
                     faults.append(exc)
                     self._endpoint = (self._endpoint + 1) % len(self._addresses)
                     await self._let_go()
-        raise StoreUnavailable("; ".join(str(fault) for fault in faults)) from faults[-1]
+        try:
+            raise StoreUnavailable("; ".join(str(fault) for fault in faults)) from faults[-1]
+        finally:
+            # A fault's traceback holds this frame: without this it and its connection live until the collector comes.
+            faults.clear()
 
     async def close(self) -> None:
         """Lets go of the connection. A later call opens another."""

@@ -126,7 +126,6 @@ def channel_options(options: EtcdOptions) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", -1),  # a catch-up batch above 4 MiB would end the stream
         ("grpc.keepalive_time_ms", round(options.keepalive_s * _MILLI)),
         ("grpc.keepalive_timeout_ms", timeout_ms),
-        ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.ping_timeout_ms", timeout_ms),  # gRPC's own pings wait a minute, whatever keepalive says
         ("grpc.use_local_subchannel_pool", 1),  # a new channel must not inherit another's back-off
