@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 import cyclopts
-import uvloop
 
 from extender.app import run
-from extender.logs import make_logger
+from extender.logs import HttpServerLog, make_logger
 from extender.routes.schemas import EXAMPLE
+from extender.server import allow_open_files, event_loop
 from extender.settings import Settings, load, reference
 from kubesteer.model.errors import InvalidSettings
 
@@ -41,7 +44,9 @@ def start(config: Path | None = None) -> None:
         YAML file of settings. Without one, the defaults hold: loopback, and the example cluster.
     """
     settings = _settings(config)
+    allow_open_files()
     log = make_logger(as_json=settings.log.format == "json", level=settings.log.level)
+    logging.getLogger("uvicorn").addHandler(HttpServerLog(log))
 
     def on_start(verbs_url: str, ops_url: str) -> None:
         log.info("listening", verbs=verbs_url, ops=ops_url)
@@ -50,7 +55,8 @@ def start(config: Path | None = None) -> None:
             sys.stdout.flush()
 
     try:
-        uvloop.run(run(settings, log, on_start))
+        with asyncio.Runner(loop_factory=partial(event_loop, settings.limits.header_timeout_s)) as runner:
+            runner.run(run(settings, log, on_start))
     except (InvalidSettings, OSError) as exc:
         sys.exit(f"kubesteer cannot start: {exc}")
 

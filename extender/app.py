@@ -121,7 +121,13 @@ def build(
         clock=clock,
     )
     warnings = UnitsWarnings(metrics, log, warning_sink)
-    verbs = FastAPI(title="kubesteer extender", version=version("kubesteer"), docs_url=None, redoc_url=None)
+    verbs = FastAPI(
+        title="kubesteer extender",
+        version=version("kubesteer"),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # it would send clients to the Host that they name
+    )
     routes = Verbs(decisions, metrics, log, settings.limits, boot_id=secrets.token_hex(4), on_suspect=warnings.suspect)
     verbs.include_router(routes.router(settings.listen.path_prefix))
     verbs.add_middleware(Shortcut, posts=routes.endpoints(settings.listen.path_prefix))
@@ -214,7 +220,7 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
             background.append(asyncio.create_task(parts.node_states_source.run(), name="node states"))
         if settings.tls.cert_file is not None:
             verbs.config.load()
-            verbs.config.ssl = tls = fresh_tls(settings.tls)
+            verbs.config.ssl = tls = fresh_tls(settings.tls, connections=settings.limits.connections)
             background.append(asyncio.create_task(keep_tls_fresh(tls, settings.tls, log), name="tls"))
         cleanup.push_async_callback(_cancel, background)
         for task in background:

@@ -38,11 +38,29 @@ def make_logger(*, as_json: bool, level: str) -> structlog.typing.FilteringBound
 
 
 def _one_line(_logger: object, _method: str, event: Any) -> Any:
-    """Text from outside cannot start a line of its own, or fill the disk."""
+    """Text from outside cannot start a line of its own, or fill the disk. A traceback's lines are set in."""
     for key, value in event.items():
-        if isinstance(value, str) and key != "exception" and not (len(value) <= _LONGEST and value.isprintable()):
-            event[key] = shown(value, limit=_LONGEST)
+        if key == "exception":
+            event[key] = "\n".join(f"  {_plain(line)}" for line in value.splitlines())
+        elif isinstance(value, str):
+            event[key] = _plain(value)
     return event
+
+
+def _plain(text: str) -> str:
+    return text if len(text) <= _LONGEST and text.isprintable() else shown(text, limit=_LONGEST)
+
+
+class HttpServerLog(logging.Handler):
+    """What the HTTP server says goes into the same log, in the same form."""
+
+    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One message; with its traceback where it has one."""
+        self._log.log(record.levelno, "http server", said=record.getMessage(), exc_info=record.exc_info)
 
 
 def _dump(event: Any, **_: Any) -> str:

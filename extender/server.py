@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import ssl
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kubesteer.model.errors import InvalidSettings
@@ -25,47 +28,75 @@ if TYPE_CHECKING:
 
 _BACKLOG = 2048
 """Connections that may wait to be accepted."""
+_MOST_HEAD_BYTES = 64 << 10
+_MOST_HEADERS = 100
+"""A head may have this much; kube-scheduler sends six headers."""
 
 
-def guarded_protocol(header_timeout_s: float, connections: int) -> type[HttpToolsProtocol]:
-    """Uvicorn's protocol, which closes connections whose request head does not come in time (slowloris).
+class GuardedProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol, which closes connections whose head does not come in time or does not end (slowloris).
 
-    At most this many connections stay open; new ones beyond are closed, so that a flood does not take those there are.
+    At most `most_connections` stay open; new ones beyond are closed, so that a flood does not take those there are.
     """
 
-    class GuardedProtocol(HttpToolsProtocol):
-        _head_timer: asyncio.TimerHandle | None = None
+    header_timeout_s: float
+    most_connections: int
+    _head_timer: asyncio.TimerHandle | None = None
+    _bytes_without_use = 0
+    """Since a head was complete or a piece of a body came: heads, trailers, and what stands between chunks."""
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            if len(self.connections) > connections:
-                transport.close()
-            else:
-                self._await_head()
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A new connection, after the TLS handshake."""
+        super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            transport.close()
+        else:
+            self._await_head()
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            # Not at the parser's first token: it says nothing of blank lines, which end uvicorn's keep-alive timer.
-            if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
-                self._await_head()
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a client; what they complete is told by the calls below, from within."""
+        self._bytes_without_use += len(data)
+        super().data_received(data)
+        if self._bytes_without_use > _MOST_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"Request head is over {_MOST_HEAD_BYTES} bytes.")
+        # Not at the parser's first token: it says nothing of blank lines, which end uvicorn's keep-alive timer.
+        if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._await_head()
 
-        def on_headers_complete(self) -> None:
-            self._forget_timer()
-            super().on_headers_complete()
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or one trailer. Raises ValueError past the most, of which the parser makes a 400."""
+        if len(self.headers) >= _MOST_HEADERS:
+            raise ValueError(f"more than {_MOST_HEADERS} headers")
+        super().on_header(name, value)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._forget_timer()
-            super().connection_lost(exc)
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._forget_timer()
+        self._bytes_without_use = 0
+        super().on_headers_complete()
 
-        def _await_head(self) -> None:
-            self._head_timer = self.loop.call_later(header_timeout_s, self.transport.close)
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        self._bytes_without_use = 0
+        super().on_body(body)
 
-        def _forget_timer(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed."""
+        self._forget_timer()
+        super().connection_lost(exc)
 
-    return GuardedProtocol
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
+
+    def _forget_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+def guarded_protocol(header_timeout_s: float, connections: int) -> type[GuardedProtocol]:
+    """The protocol with these limits: uvicorn makes the connections' protocols itself, from a class."""
+    return type("Guarded", (GuardedProtocol,), {"header_timeout_s": header_timeout_s, "most_connections": connections})
 
 
 class Server(uvicorn.Server):
@@ -83,6 +114,24 @@ class Server(uvicorn.Server):
                 serving.result()
                 raise OSError("the server stopped before it listened")
             await asyncio.sleep(0.01)
+
+
+def event_loop(handshake_timeout_s: float) -> asyncio.AbstractEventLoop:
+    """uvloop, whose servers wait this long for a TLS handshake; its own 60 s let the silent stay."""
+
+    class Loop(uvloop.Loop):
+        async def create_server(self, *arguments: Any, **options: Any) -> Any:
+            if options.get("ssl") is not None:
+                options.setdefault("ssl_handshake_timeout", handshake_timeout_s)
+            return await super().create_server(*arguments, **options)
+
+    return Loop()
+
+
+def allow_open_files() -> None:
+    """As many as this process may have. Many systems grant 1,024 at first, which connections alone may take."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def bind(group: str, host: str, port: int) -> socket.socket:
@@ -118,6 +167,7 @@ def _server(app: FastAPI, settings: Settings, *, keep_alive_s: int, grace_s: int
             access_log=False,
             server_header=False,
             date_header=False,
+            log_config=None,
             backlog=_BACKLOG,
             timeout_keep_alive=keep_alive_s,
             timeout_graceful_shutdown=grace_s,
@@ -133,16 +183,23 @@ class FreshTls(ssl.SSLContext):
     """
 
     newest: ssl.SSLContext
+    connections: int
+    """At most so many at once. The protocol's own count begins when the handshake is over, which a flood never is."""
+    _open: weakref.WeakSet[ssl.SSLObject]
 
     def wrap_bio(self, *buffers: Any, **options: Any) -> ssl.SSLObject:
-        """What the event loop calls for each connection."""
-        return self.newest.wrap_bio(*buffers, **options)
+        """What the event loop calls for each connection. Raises SSLError, which closes it, where there are too many."""
+        if len(self._open) >= self.connections:
+            raise ssl.SSLError("too many connections")
+        wrapped = self.newest.wrap_bio(*buffers, **options)
+        self._open.add(wrapped)
+        return wrapped
 
 
-def fresh_tls(tls: Tls) -> FreshTls:
+def fresh_tls(tls: Tls, *, connections: int) -> FreshTls:
     """The verbs' TLS, for keep_tls_fresh to keep. Raises InvalidSettings where a file cannot be used."""
     fresh = FreshTls(ssl.PROTOCOL_TLS_SERVER)
-    fresh.newest = _tls_context(tls)
+    fresh.newest, fresh.connections, fresh._open = _tls_context(tls), connections, weakref.WeakSet()  # noqa: SLF001
     return fresh
 
 

@@ -1,10 +1,11 @@
-"""Reads a request's body within a size and a time. What is over the size is refused without reading on."""
+"""Reads requests' bodies within a size, a time and a memory. What is over is refused without reading on."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
+from extender.wire.arguments import BodyTooLarge
 from kubesteer.model.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive
 
 
-class BodyTooLarge(InvalidInput):
-    """The body is over the limit."""
+_UNCOUNTED_BYTES = 256 << 10
+"""A body this small always comes in: the names of 5,000 nodes. The connections bound how many there are."""
 
 
 class SlowClient(InvalidInput):
@@ -24,27 +25,47 @@ class ClientGone(InvalidInput):
     """The client closed the connection before its body was complete."""
 
 
-async def read_body(request: Request, *, limit_bytes: int, timeout_s: float) -> bytes:
-    """The whole body. Raises BodyTooLarge, SlowClient or ClientGone."""
-    declared = request.headers.get("content-length")
-    if declared is not None and declared.isdecimal() and int(declared) > limit_bytes:
-        raise _too_large(limit_bytes)
-    receive = request.receive
-    message = await _next(receive, timeout_s)
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        parts, size = [body], len(body)
-        deadline_s = asyncio.get_running_loop().time() + timeout_s
-        while message.get("more_body"):
-            message = await _next(receive, deadline_s - asyncio.get_running_loop().time())
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit_bytes:
-                raise _too_large(limit_bytes)
-        body = b"".join(parts)
-    if len(body) > limit_bytes:
-        raise _too_large(limit_bytes)
-    return body
+class BodyReader:
+    """Reads the bodies of one port. Those under way together take no more memory than two of the largest."""
+
+    def __init__(self, *, limit_bytes: int, timeout_s: float) -> None:
+        self._limit_bytes = limit_bytes
+        self._timeout_s = timeout_s
+        self._held_bytes = 0
+
+    async def read(self, request: Request) -> bytes:
+        """The whole body. Raises BodyTooLarge, SlowClient or ClientGone."""
+        limit_bytes, receive = self._limit_bytes, request.receive
+        declared = request.headers.get("content-length")
+        if declared is not None and declared.isdecimal() and int(declared) > limit_bytes:
+            raise _too_large(limit_bytes)
+        message = await _next(receive, self._timeout_s)
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            body = await self._rest(receive, body)
+        if len(body) > limit_bytes:
+            raise _too_large(limit_bytes)
+        return body
+
+    async def _rest(self, receive: Receive, first: bytes) -> bytes:
+        parts, size, counted, more = [first], len(first), 0, True
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
+        try:
+            while more:
+                message = await _next(receive, deadline_s - asyncio.get_running_loop().time())
+                more = message.get("more_body", False)
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > self._limit_bytes:
+                    raise _too_large(self._limit_bytes)
+                if size > _UNCOUNTED_BYTES:
+                    counted += len(parts[-1])
+                    self._held_bytes += len(parts[-1])
+                if self._held_bytes > 2 * self._limit_bytes:
+                    raise BodyTooLarge("too many large bodies at once; send them one after the other")
+            return b"".join(parts)
+        finally:
+            self._held_bytes -= counted
 
 
 async def _next(receive: Receive, timeout_s: float) -> Message:

@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from extender.routes import schemas
-from extender.routes.body import read_body
+from extender.routes.body import BodyReader
 from extender.wire.arguments import ArgumentsReader
 from kubesteer.model.errors import InvalidInput
 
@@ -27,8 +27,9 @@ def ops_app(
     decisions: Decisions, health: Health, metrics: Metrics, limits: Limits, version: str, verbs: FastAPI
 ) -> FastAPI:
     """The application of the ops port; its /docs describe the verbs too."""
-    app: FastAPI = FastAPIOffline(title="kubesteer", version=version, redoc_url=None)
-    reader = ArgumentsReader()
+    app: FastAPI = FastAPIOffline(title="kubesteer", version=version, redoc_url=None, redirect_slashes=False)
+    reader = ArgumentsReader(names_body_bytes=limits.names_body_bytes)
+    bodies = BodyReader(limit_bytes=limits.nodes_body_bytes, timeout_s=limits.body_timeout_s)
 
     @app.get("/healthz", tags=["ops"], summary="The event loop turns")
     async def healthz() -> dict[str, str]:
@@ -50,11 +51,10 @@ def ops_app(
     @app.post("/explain", tags=["ops"], openapi_extra=schemas.EXPLAIN, summary="Each term of each node's score")
     async def explain(request: Request) -> JSONResponse:
         try:
-            body = await read_body(request, limit_bytes=limits.nodes_body_bytes, timeout_s=limits.body_timeout_s)
-            arguments = reader.read(body)
+            arguments = reader.read(await bodies.read(request))
             answer = decisions.explain(arguments)
         except InvalidInput as exc:
-            return JSONResponse({"error": str(exc)}, status_code=400)
+            return JSONResponse({"error": str(exc)}, status_code=400, headers={"Connection": "close"})
         return JSONResponse(
             {
                 "pod": f"{answer.pod.namespace}/{answer.pod.name}",

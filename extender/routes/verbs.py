@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 
 from extender.routes import schemas
-from extender.routes.body import BodyTooLarge, ClientGone, SlowClient, read_body
+from extender.routes.body import BodyReader, ClientGone, SlowClient
 from extender.wire import answers
-from extender.wire.arguments import Arguments, ArgumentsReader
+from extender.wire.arguments import Arguments, ArgumentsReader, BodyTooLarge
 from kubesteer.model.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class Verbs:
         self._on_suspect = on_suspect
         self._perf_s = perf_s
         self._serial = itertools.count(1)
-        self._reader = ArgumentsReader()
+        self._reader = ArgumentsReader(names_body_bytes=limits.names_body_bytes)
+        self._bodies = BodyReader(limit_bytes=limits.nodes_body_bytes, timeout_s=limits.body_timeout_s)
 
     def router(self, prefix: str) -> APIRouter:
         """The routes, under a path prefix."""
@@ -108,9 +109,9 @@ class Verbs:
         failed: Callable[[str], bytes],
     ) -> Response:
         call = Call(verb, f"{self._boot_id}-{next(self._serial)}", self._perf_s())
-        status, limits = 200, self._limits
+        status = 200
         try:
-            body = await read_body(request, limit_bytes=limits.nodes_body_bytes, timeout_s=limits.body_timeout_s)
+            body = await self._bodies.read(request)
             content = decide(call, self._read(call, body), self._is_late(call))
         except InvalidInput as exc:
             kind, status = _kind_and_status(exc)
@@ -127,10 +128,6 @@ class Verbs:
 
     def _read(self, call: Call, body: bytes) -> Arguments:
         arguments = self._reader.read(body)
-        if arguments.raw_names is not None and len(body) > self._limits.names_body_bytes:
-            raise BodyTooLarge(
-                f"body with NodeNames is over {self._limits.names_body_bytes} bytes; raise limits.names_body_bytes"
-            )
         self._metrics.candidates[call.verb].observe(len(arguments.names))
         return arguments
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,7 +13,14 @@ from kubesteer.model.errors import InvalidInput
 
 _NULL = msgspec.Raw(b"null")
 """Raw equals Raw only, never bytes."""
+_MOST_NODES = 100_000
+_MOST_VALUES = 4_000_000
+"""In a body with full nodes: 64 MiB of real ones have about 3,000,000. Decoded, one takes up to 30 times its bytes."""
 _KEYS = {"pod": "Pod", "nodes": "Nodes", "nodenames": "NodeNames"}
+
+
+class BodyTooLarge(InvalidInput):
+    """The body is over a limit."""
 
 
 class _Args(msgspec.Struct):
@@ -47,7 +55,9 @@ class ArgumentsReader:
     So a caller that gets the same Pod or the same list again, by identity, knows that its bytes were the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, names_body_bytes: int) -> None:
+        """names_body_bytes: the most that a body with names, or the pod in any body, may have."""
+        self._names_body_bytes = names_body_bytes
         self._args = msgspec.json.Decoder(_Args)
         self._any_case = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._pod = msgspec.json.Decoder(Pod)
@@ -58,10 +68,15 @@ class ArgumentsReader:
         self._last_names: tuple[bytes, list[str]] | None = None
 
     def read(self, body: bytes) -> Arguments:
-        """The arguments in a body. Raises InvalidInput naming what is wrong."""
+        """The arguments in a body. Raises InvalidInput naming what is wrong, BodyTooLarge before it is decoded."""
         if not body:
             raise InvalidInput("body is empty; send ExtenderArgs as JSON: Pod, and NodeNames or Nodes")
-        args = self._fields(body)
+        large = len(body) > self._names_body_bytes
+        if large and body.count(b",") >= _MOST_VALUES:
+            raise BodyTooLarge(f"body has over {_MOST_VALUES} values; set nodeCacheCapable: true")
+        args = self._fields(body, any_case=not large)
+        if large:
+            self._check_sizes(args)
         if args.pod == _NULL:
             raise InvalidInput("Pod is missing or null; send the pod that is to be placed")
         pod = self._pod_in(args.pod)
@@ -74,12 +89,21 @@ class ArgumentsReader:
             )
         _require_utf8(args.nodes, "Nodes")
         raw_nodes = _decoded(self._node_list, args.nodes, "Nodes").items or []
+        _check_count(raw_nodes, "Nodes")
         nodes = [_decoded(self._node, raw, f"Nodes.items[{i}]") for i, raw in enumerate(raw_nodes)]
         return Arguments(pod, [node.metadata.name for node in nodes], None, nodes, [bytes(raw) for raw in raw_nodes])
 
     def expect_names(self, raw_names: bytes, names: list[str]) -> None:
         """These names were just sent to the scheduler, and will come back."""
         self._last_names = (raw_names, names)
+
+    def _check_sizes(self, args: _Args) -> None:
+        """Of a body that is larger than one with names may be."""
+        limit_bytes = self._names_body_bytes
+        if args.node_names != _NULL:
+            raise BodyTooLarge(f"body with NodeNames is over {limit_bytes} bytes; raise limits.names_body_bytes")
+        if len(memoryview(args.pod)) > limit_bytes:
+            raise BodyTooLarge(f"Pod is over {limit_bytes} bytes; raise limits.names_body_bytes")
 
     def _pod_in(self, raw: msgspec.Raw) -> Pod:
         if self._last_pod is not None and self._last_pod[0] == raw:
@@ -94,12 +118,13 @@ class ArgumentsReader:
         if self._last_names is not None and self._last_names[0] == raw:
             return self._last_names[1]
         names: list[str] = _decoded(self._names, raw, "NodeNames")
+        _check_count(names, "NodeNames")
         self._last_names = (raw, names)
         return names
 
-    def _fields(self, body: bytes) -> _Args:
+    def _fields(self, body: bytes, *, any_case: bool) -> _Args:
         args: _Args = _decoded(self._args, body, "body")
-        if args.pod == _NULL or (args.nodes == _NULL and args.node_names == _NULL):
+        if any_case and (args.pod == _NULL or (args.nodes == _NULL and args.node_names == _NULL)):
             # Go reads keys in any case, and some clients send lowerCamel.
             fields: dict[str, msgspec.Raw] = _decoded(self._any_case, body, "body")
             folded = {_KEYS[key.lower()]: raw for key, raw in fields.items() if key.lower() in _KEYS}
@@ -120,6 +145,11 @@ def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, where: 
         raise InvalidInput(f"{where} is not JSON: {exc}") from exc
     except RecursionError as exc:
         raise InvalidInput(f"{where} is nested too deeply; send ExtenderArgs as JSON") from exc
+
+
+def _check_count(nodes: Sized, where: str) -> None:
+    if len(nodes) > _MOST_NODES:
+        raise BodyTooLarge(f"{where} has {len(nodes)} nodes; send at most {_MOST_NODES}")
 
 
 def _require_utf8(raw: msgspec.Raw, where: str) -> None:
