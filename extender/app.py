@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from extender.decisions import Decisions
+from extender.faults import Faults
 from extender.health import Health
 from extender.metrics import Metrics
 from extender.node_states import NodeStates
@@ -214,6 +215,7 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
             asyncio.create_task(parts.rewards.run(), name="rewards"),
             asyncio.create_task(parts.parents.run(), name="parents"),
             asyncio.create_task(parts.warnings.run(), name="warnings"),
+            asyncio.create_task(_faults(parts).run(), name="faults"),
             asyncio.create_task(_freeze_once_synced(parts), name="freeze"),
         ]
         if parts.node_states_source is not None:
@@ -244,6 +246,13 @@ def _address(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{local}]:{port}" if ":" in local else f"{local}:{port}"
+
+
+def _faults(parts: Parts) -> Faults:
+    return Faults(
+        {"cluster": lambda: parts.cluster.status().last_error, "rewards": lambda: parts.rewards.status().last_error},
+        parts.log,
+    )
 
 
 async def _freeze_once_synced(parts: Parts) -> None:
