@@ -174,9 +174,17 @@ def main() -> None:
     parser.add_argument("--pods", type=int, default=110)
     asked = parser.parse_args()
     found = asyncio.run(measure(asked.seconds, asked.pods))
-    print(f"RSS {found.rss_mb:.1f} MB, of it anonymous {found.anonymous_mb:.1f} MB (aim: below {MOST_RSS_MB:g} MB)")
-    print(f"CPU {found.cpu_percent:.2f} % of a core over {asked.seconds:g} s (aim: below {MOST_CPU_PERCENT:g} %)")
-    sys.exit(found.rss_mb >= MOST_RSS_MB or found.cpu_percent >= MOST_CPU_PERCENT)
+    memory, cpu = _verdict(found.rss_mb, MOST_RSS_MB), _verdict(found.cpu_percent, MOST_CPU_PERCENT)
+    print(
+        f"RSS {found.rss_mb:.1f} MB, of it anonymous {found.anonymous_mb:.1f} MB (aim: below {MOST_RSS_MB:g} MB, {memory})"
+    )
+    print(
+        f"CPU {found.cpu_percent:.2f} % of a core over {asked.seconds:g} s (aim: below {MOST_CPU_PERCENT:g} %, {cpu})"
+    )
+
+
+def _verdict(figure: float, bound: float) -> str:
+    return "met" if figure < bound else "missed"
 
 
 if __name__ == "__main__":
