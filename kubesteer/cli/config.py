@@ -35,7 +35,7 @@ app = App(
   kubesteer config check scheduler.yaml --settings kubesteer.yaml --json
   kubesteer config make > scheduler.yaml              asks, on a terminal
   kubesteer config make --pods slo --weight 60% --output scheduler.yaml
-  kubesteer config make --url https://kubesteer.kubesteer.svc:8888 --ca-file /etc/kubesteer/ca.crt
+  kubesteer config make --url https://kubesteer-extender.kubesteer.svc:8888 --ca-file /etc/kubesteer/ca.crt
 
 Exit code of check: 0 all is well; 1 warnings; 2 kube-scheduler refuses the file, or it cannot be read.
 Of make: 0 made; 1 the answers do not go together, and the reason in a line. 2, of both: a wrong command line.

@@ -70,7 +70,7 @@ def managing(*names: str, **changes: Any) -> dict[str, Any]:
 
 EGRESS, INGRESS, SLO = "kubesteer.io/egress-bps", "kubesteer.io/ingress-bps", "example.com/SLO"
 E0, M0 = "extenders[0]", "extenders[0].managedResources[0]"
-HTTPS = "https://kubesteer.kubesteer.svc:8888"
+HTTPS = "https://kubesteer-extender.kubesteer.svc:8888"
 TLS = {"caFile": CA}
 
 REFUSED = {
@@ -237,7 +237,8 @@ TAKEN = {
     ),
     "enableHTTPS over http": Case(document(entry(enableHTTPS=True)), warnings=(f"https-scheme {E0}.enableHTTPS",)),
     "clear text over the network": Case(
-        document(entry(urlPrefix="http://kubesteer.kubesteer.svc:8888")), warnings=(f"clear-text {E0}.urlPrefix",)
+        document(entry(urlPrefix="http://kubesteer-extender.kubesteer.svc:8888")),
+        warnings=(f"clear-text {E0}.urlPrefix",),
     ),
     "no address": Case(document(entry(urlPrefix=None)), warnings=(f"url {E0}.urlPrefix",)),
     "an address without a scheme": Case(document(entry(urlPrefix="127.0.0.1:8888")), warnings=(f"url {E0}.urlPrefix",)),

@@ -78,7 +78,9 @@ def test_an_answer_stands_where_the_scheduler_reads_it(
         pytest.param(
             {"client_cert": "a", "client_key": "b"}, "give an https:// address", id="a certificate without TLS"
         ),
-        pytest.param({"url": "http://kubesteer.kubesteer.svc:8888"}, "in the clear", id="clear text over the network"),
+        pytest.param(
+            {"url": "http://kubesteer-extender.kubesteer.svc:8888"}, "in the clear", id="clear text over the network"
+        ),
         pytest.param({"url": "http://127.0.0.1:8888/filter"}, "appends the verb", id="a verb in the address"),
         pytest.param({"url": "127.0.0.1:8888"}, "without scheme and host", id="no scheme"),
         pytest.param({"pods": "slo", "resources": ("cpu",)}, "no name of an extended resource", id="cpu"),
