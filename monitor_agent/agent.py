@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -179,27 +180,29 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
     watches = Watches({"pods": pods, "node": own}, node_book, log)
     health = Health(pods, own, node_book, column, writer, link_loop, holder=holder, clock=env.clock)
 
-    def known_pods() -> dict[str, PodRuns] | None:
-        return book.runs if pods.synced else None
+    def judge_all() -> None:
+        if pods.synced:
+            learning.step(book.runs)
 
+    again = partial(_again, env.sleep)
     every = settings.learning.judge_every_s
     loops: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = [
         ("pods", pods.run),
         ("node", own.run),
-        ("watches", lambda: watches.run(every_s=_LOOK_AT_WATCHES_S, sleep=env.sleep)),
+        ("watches", lambda: again(watches.look, _LOOK_AT_WATCHES_S)),
         ("writer", writer.run),
         ("keep-alive", writer.run_keeping),
-        ("learning", lambda: learning.run(known_pods, every_s=every, sleep=env.sleep)),
-        ("troubles", lambda: troubles.run(look_s=every, sleep=env.sleep)),
+        ("learning", lambda: again(judge_all, every)),
+        ("troubles", lambda: again(troubles.step, every)),
         ("warnings", warnings.run),
         ("network", lambda: link_loop.run(lambda: pods.synced)),
         ("state", link_loop.run_telling),
     ]
     if settings.others.records:
-        loops.append(("others", lambda: others.run(every_s=settings.others.every_s, sleep=env.sleep)))
+        loops.append(("others", lambda: again(others.step, settings.others.every_s)))
     if outside.kubelet is not None:
         traffic = TrafficOfPods(book, outside.kubelet, network, achieved, smooth_s=settings.network.smooth_s, log=log)
-        loops.append(("traffic", lambda: traffic.run(every_s=settings.kubelet.every_s, sleep=env.sleep)))
+        loops.append(("traffic", lambda: again(traffic.step, settings.kubelet.every_s)))
     if outside.measures is not None:
         asked = MeasuredPods(
             book,
@@ -210,10 +213,19 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
             unix_clock=unix_clock,
             log=log,
         )
-        loops.append(("measures", lambda: asked.run(every_s=settings.measure.every_s, sleep=env.sleep)))
+        loops.append(("measures", lambda: again(asked.step, settings.measure.every_s)))
     agent = Agent(column, writer, learning, book, link_loop, troubles, others, watches, health, metrics, tuple(loops))
     _add_gauges(agent)
     return agent
+
+
+async def _again(sleep: Sleep, step: Callable[[], Awaitable[None] | None], every_s: float) -> None:
+    """One step every so often, until cancelled."""
+    while True:
+        waited_for = step()
+        if waited_for is not None:
+            await waited_for
+        await sleep(every_s)
 
 
 def _followed(api: ApiServer, resource: Resource[ObjectT], env: Environment) -> Reflector[ObjectT]:

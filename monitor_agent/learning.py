@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from kubesteer.clients.kubernetes.backoff import Sleep
 from kubesteer.model.runs import Outcome, PodRuns
 from kubesteer.rewards.column import Column
 from kubesteer.rewards.judging import Judgement, Rules, Surroundings
@@ -58,13 +57,6 @@ class Learning:
             self._tell(outcome)
         for problem in judgement.problems:
             self._on_problem(pod, problem)
-
-    async def run(self, pods: Callable[[], dict[str, PodRuns] | None], *, every_s: float, sleep: Sleep) -> None:
-        """Judges all pods every so often, until cancelled. pods: all there are, None before that is known."""
-        while True:
-            if (here := pods()) is not None:
-                self.step(here)
-            await sleep(every_s)
 
     def step(self, here: dict[str, PodRuns]) -> None:
         """Judges all pods of the node, and lets the column forget the others."""

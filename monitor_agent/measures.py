@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from kubesteer.clients.kubernetes.backoff import Sleep
 from kubesteer.clients.prometheus.measures import Measure, MeasuredPod
 from kubesteer.model.errors import MetricsUnavailable
 from kubesteer.model.runs import PodRuns
@@ -49,12 +48,6 @@ class MeasuredPods:
         self._unix_clock = unix_clock
         self._log = log
         self.fault: str | None = None
-
-    async def run(self, *, every_s: float, sleep: Sleep) -> None:
-        """Asks every so often, until cancelled."""
-        while True:
-            await self.step()
-            await sleep(every_s)
 
     async def step(self) -> None:
         """Asks once, about the pods that run."""

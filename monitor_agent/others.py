@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from kubesteer.clients.kubernetes.backoff import Sleep
 from kubesteer.clients.rewards.port import ColumnStore
 from kubesteer.model.errors import StoreUnavailable
 from kubesteer.rewards.usual import Usual, usual_elsewhere
@@ -36,12 +35,6 @@ class Others:
     def of(self, pod_type: str) -> Usual:
         """What is usual of a type; of one that nobody told of, nothing."""
         return self._usual.get(pod_type, _UNKNOWN)
-
-    async def run(self, *, every_s: float, sleep: Sleep) -> None:
-        """A round every so often, until cancelled."""
-        while True:
-            await self.step()
-            await sleep(every_s)
 
     async def step(self) -> None:
         """One round; it begins where the last one ended."""

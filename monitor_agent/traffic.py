@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from kubesteer.clients.kubelet.summary import PodCounters
-from kubesteer.clients.kubernetes.backoff import Sleep
 from kubesteer.model.errors import MetricsUnavailable
 from kubesteer.model.network import NetworkResource
 from kubesteer.model.runs import PodRuns
@@ -48,12 +47,6 @@ class TrafficOfPods:
         self._offered = OfferedRules()
         self._traffic = PodTraffic(RateRules(time_constant_s=smooth_s), windows=self._offered.windows)
         self.fault: str | None = None
-
-    async def run(self, *, every_s: float, sleep: Sleep) -> None:
-        """Asks every so often, until cancelled."""
-        while True:
-            await self.step()
-            await sleep(every_s)
 
     async def step(self) -> None:
         """One question to the kubelet."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from kubesteer.clients.kubernetes.backoff import Sleep
 from kubesteer.model.errors import ClusterUnavailable
 from kubesteer.model.runs import EventSeen, PodRuns
 from monitor_agent.logs import Log
@@ -66,12 +65,6 @@ class Troubles:
     def of(self, uid: str) -> tuple[EventSeen, ...]:
         """What is known of a pod."""
         return self._events.get(uid, ())
-
-    async def run(self, *, look_s: float, sleep: Sleep) -> None:
-        """A round every look_s, until cancelled."""
-        while True:
-            await self.step()
-            await sleep(look_s)
 
     async def step(self) -> None:
         """Asks about the pods that are due, those asked the longest ago first, and forgets pods that are gone."""
