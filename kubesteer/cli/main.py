@@ -17,7 +17,9 @@ app = cyclopts.App(
     help_format="plaintext",
 )
 app.command("kubesteer.cli.trial:try_pods", name="try", help="Ask a running extender where pods would go, and why.")
-app.command("kubesteer.cli.rewards:app", name="rewards", help="What was learned: show, explain, set, reset, export.")
+app.command(
+    "kubesteer.cli.rewards:app", name="rewards", help="What was learned: show, explain, set, reset, export, import."
+)
 app.command("kubesteer.cli.config:app", name="config", help="kube-scheduler's configuration: check one, or make one.")
 
 

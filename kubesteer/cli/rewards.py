@@ -1,4 +1,4 @@
-"""`kubesteer rewards`: the learned rewards of an etcd or a file: shown, explained, set, reset, exported.
+"""`kubesteer rewards`: the learned rewards of an etcd or a file: shown, explained, set, reset, exported, imported.
 
 Thin. What a record means is in rewards_view.py, how it looks in rewards_tables.py; both, and every store, are imported
 when a command runs, so that `--help` is quick.
@@ -14,6 +14,7 @@ import shlex
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -35,6 +36,7 @@ Type = Parameter(name="--type")
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 _WIDTH_WITHOUT_TERMINAL = 120
 _SHOWN_PAIRS = 10
+_IMPORTED_AT_ONCE = 500
 _MOST_EVIDENCE = 1e6
 """Of `set`: a belief that no runs would move for days is a slip of the keyboard."""
 
@@ -48,11 +50,11 @@ app = App(
   kubesteer rewards explain web node-3       which outcomes, when, why
   kubesteer rewards set web node-3 --mean 0.9 --evidence 20
   kubesteer rewards reset --node node-3      node-3 was repaired
-  kubesteer rewards export > rewards.yaml    for rewards.source=file
+  kubesteer rewards export > rewards.yaml    a backup; for rewards.source=file too
+  kubesteer rewards import rewards.yaml      what is newer in the store stays
   kubesteer rewards show --file rewards.yaml --json
 
-Options come after the command. An export is a file for the extender's rewards.source=file, and for --file here; there
-is no import into etcd. A new file starts as an empty list: echo '[]' > rewards.yaml
+Options come after the command. A new file starts as an empty list: echo '[]' > rewards.yaml
 
 Exit code: 0 done; 1 not done, and the reason in a line; 2 a wrong command line.
 """,
@@ -172,7 +174,7 @@ def set_reward(
         return RewardRecord(node, pod_type, mean, evidence, now_s, earlier.extra if earlier else {})
 
     now_s = time.time()
-    for_good = _in_store(store, lambda opened: opened.edit([(node, pod_type)], changed))
+    for_good = _in_store(store, lambda opened: opened.edit({(node, pod_type): changed}, now_s=now_s))
     _say(f"set: {pod_type} on {node}: mean {mean:g}, evidence {evidence:g}")
     if for_good:
         _say(f"note: no agent has claimed {node}; until one does, this reward stays, even when the node is gone")
@@ -208,8 +210,13 @@ def reset(
     print(_what(found))
     if not (yes or _agreed()):
         sys.exit("nothing was reset; say --yes")
-    pairs, now_s = [(each.node, each.pod_type) for each in found], time.time()
-    _in_store(store, lambda opened: opened.edit(pairs, lambda record: record and emptied(record, now_s)))
+    now_s = time.time()
+
+    def changed(record: RewardRecord | None) -> RewardRecord | None:
+        return record and emptied(record, now_s)
+
+    changes = {(each.node, each.pod_type): changed for each in found}
+    _in_store(store, lambda opened: opened.edit(changes, now_s=now_s))
     _say(f"reset: {counted(len(found), 'pair')}")
 
 
@@ -220,7 +227,7 @@ def export(
     to: Annotated[Literal["yaml", "json"], Parameter(name="--format")] = "yaml",
     store: StoreOptions | None = None,
 ) -> None:
-    """Every record as a rewards file, which `--file` and the extender's rewards.source=file read. etcd imports none.
+    """Every record as a rewards file: a backup for `import`. The extender's rewards.source=file reads it too.
 
     Parameters
     ----------
@@ -242,6 +249,52 @@ def export(
         output.write_text(text, encoding="utf-8")
     except OSError as exc:
         sys.exit(f"output: {exc}")
+
+
+@app.command(name="import")
+def import_rewards(
+    source: Path, *, overwrite: Annotated[bool, Parameter(negative="")] = False, store: StoreOptions | None = None
+) -> None:
+    """Put the rewards of an exported file into the store; those that are newer there stay. Running agents take them up.
+
+    Parameters
+    ----------
+    source:
+        The file; YAML or JSON.
+    overwrite:
+        Newer ones go too.
+    """
+    from kubesteer.cli.rewards_tables import counted  # noqa: PLC0415
+    from kubesteer.cli.rewards_view import restored  # noqa: PLC0415
+    from kubesteer.clients.rewards.file import parse_rewards  # noqa: PLC0415
+
+    now_s = time.time()
+    try:
+        records = parse_rewards(source.read_bytes(), loaded_at_s=now_s)
+    except OSError as exc:
+        sys.exit(f"{source} cannot be read: {exc.strerror}")
+    except KubesteerError as exc:
+        sys.exit(f"{source}: {exc}")
+
+    async def put(opened: Store) -> int:
+        held = {(each.node, each.pod_type): each for each in await opened.list()}
+        wanted = {
+            pair: each
+            for each in records
+            if (there := held.get(pair := (each.node, each.pod_type))) is None
+            or overwrite
+            or there.time_s < each.time_s
+        }
+        pairs = list(wanted)
+        for start in range(0, len(pairs), _IMPORTED_AT_ONCE):
+            _progress(start, len(pairs))
+            some = pairs[start : start + _IMPORTED_AT_ONCE]
+            changes = {pair: partial(restored, wanted[pair], overwrite=overwrite) for pair in some}
+            await opened.edit(changes, now_s=now_s)
+        return len(pairs)
+
+    changed = _in_store(store, put)
+    _say(f"imported: {counted(changed, 'pair')}; newer in the store, and left: {len(records) - changed}")
 
 
 def _pairs(store: StoreOptions | None, belief: BeliefOptions | None, now_s: float) -> list[Pair]:
@@ -303,6 +356,11 @@ def _what(found: list[RewardRecord]) -> str:
     types, nodes = len({r.pod_type for r in found}), len({r.node for r in found})
     heading = f"{counted(len(found), 'pair')} ({counted(types, 'type')}, {counted(nodes, 'node')}) to reset:"
     return "\n".join([heading, *lines])
+
+
+def _progress(done: int, of: int) -> None:
+    if done and sys.stderr.isatty():
+        print(f"{done} of {of}", file=sys.stderr)
 
 
 def _agreed() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import CycloptsError, CycloptsPanel, MissingArgumentError, UnusedCliTokensError
 from rich.panel import Panel
 
-COMMANDS = ("show", "explain", "set", "reset", "export")
+COMMANDS = ("show", "explain", "set", "reset", "export", "import")
 
 
 def explained(mistake: CycloptsError) -> Panel:

@@ -6,7 +6,7 @@ gRPC and YAML are imported when a store is opened, not before.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -35,8 +35,8 @@ class Store(Protocol):
     async def list(self, node: str | None = None, /) -> list[RewardRecord]:
         """The records of one node, or of all."""
 
-    async def edit(self, pairs: Iterable[Pair], change: Edit, /) -> set[str]:
-        """Changes the records of these pairs; what somebody else writes meanwhile is not lost.
+    async def edit(self, changes: Mapping[Pair, Edit], /, *, now_s: float) -> set[str]:
+        """Changes the records of these pairs, at `now_s`; what somebody else writes meanwhile is not lost.
 
         The nodes of new records that nothing ends by itself, as no agent is there to take them over.
         """
@@ -71,22 +71,22 @@ class _EtcdStore:
     async def list(self, node: str | None = None, /) -> list[RewardRecord]:
         return await self._writer.list(node)
 
-    async def edit(self, pairs: Iterable[Pair], change: Edit, /) -> set[str]:
-        return {pair[0] for pair in pairs if await self._edit(pair, change)}
+    async def edit(self, changes: Mapping[Pair, Edit], /, *, now_s: float) -> set[str]:
+        return {pair[0] for pair, change in changes.items() if await self._edit(pair, change, now_s)}
 
     async def close(self) -> None:
         await self._writer.close()
         await self._etcd.close()
 
-    async def _edit(self, pair: Pair, change: Edit) -> bool:
+    async def _edit(self, pair: Pair, change: Edit, now_s: float) -> bool:
         """Whether the record is there for good."""
         for _ in range(_ATTEMPTS):
-            for_good = await self._etcd.call(partial(self._edit_once, pair, change))
+            for_good = await self._etcd.call(partial(self._edit_once, pair, change, now_s))
             if for_good is not None:
                 return for_good
         raise StoreUnavailable(f"the reward of {pair} changed {_ATTEMPTS} times meanwhile; try again")
 
-    async def _edit_once(self, pair: Pair, change: Edit, connection: EtcdConnection) -> bool | None:
+    async def _edit_once(self, pair: Pair, change: Edit, now_s: float, connection: EtcdConnection) -> bool | None:
         """Whether the record is there for good; None where it had changed meanwhile, or its agent was not told.
 
         The agent holds what it believes in memory. It is told by a touch of its claim, which it looks at before it
@@ -100,7 +100,7 @@ class _EtcdStore:
         claim = (await look(connection, agent)).found
         record = change(_readable(self._prefix, key, found.value) if found else None)
         revision, lease = (found.revision, found.lease) if found else (0, 0)
-        puts = [Put(key, encode_value(_marked(record)), lease)] if record else []
+        puts = [Put(key, encode_value(_marked(record, now_s)), lease)] if record else []
         touch = [Put(agent, None, claim.lease)] if claim else []
         swapped = await swap(connection, key, revision, [*puts, *touch], [] if puts else [key])
         if swapped is None or not swapped.done:
@@ -111,8 +111,8 @@ class _EtcdStore:
         return bool(puts) and lease == 0 and after is None
 
 
-def _marked(record: RewardRecord) -> RewardRecord:
-    return replace(record, extra={**record.extra, EDITED: format_time(record.time_s)})
+def _marked(record: RewardRecord, now_s: float) -> RewardRecord:
+    return replace(record, extra={**record.extra, EDITED: format_time(now_s)})
 
 
 def _readable(prefix: str, key: bytes, value: bytes) -> RewardRecord | None:

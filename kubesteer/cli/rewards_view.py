@@ -5,14 +5,14 @@ Values in, values out: no clock, no I/O, nothing printed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
 from kubesteer.model.errors import InvalidRecord
 from kubesteer.model.reward import RewardRecord, format_time, parse_time
+from kubesteer.rewards.entry_records import outcomes_of, samples_of
 from kubesteer.rewards.table import EWMA_FIRST_MEAN, Belief, RewardTable
 
 
@@ -59,15 +59,13 @@ def pairs(records: Iterable[RewardRecord], belief: Belief, now_s: float) -> list
 
 def noted(record: RewardRecord, name: str) -> list[Noted]:
     """The outcomes under `recent` or `bad`, oldest first; what cannot be read of them is left out."""
-    items = record.extra.get(name)
-    return [found for item in (items if isinstance(items, list) else ()) if (found := _noted(item)) is not None]
+    return [found for item in outcomes_of(record, name) if (found := _noted(item)) is not None]
 
 
 def typical_s(record: RewardRecord, name: str) -> float | None:
     """The median of the seconds under `startup_s` or `duration_s`; None where there are none."""
-    values = record.extra.get(name)
-    numbers = [float(value) for value in (values if isinstance(values, list) else ()) if _is_number(value)]
-    return median(numbers) if numbers else None
+    samples = samples_of(record, name)
+    return median(samples) if samples else None
 
 
 def emptied(record: RewardRecord, now_s: float) -> RewardRecord | None:
@@ -80,6 +78,18 @@ def emptied(record: RewardRecord, now_s: float) -> RewardRecord | None:
         return None
     counted = {name: record.extra[name] for name in ("learner", "seen", "noted") if name in record.extra}
     return RewardRecord(record.node, record.pod_type, EWMA_FIRST_MEAN, 0.0, now_s, counted)
+
+
+def restored(exported: RewardRecord, held: RewardRecord | None, *, overwrite: bool) -> RewardRecord:
+    """The record after an import: the newer of the two, or the exported one.
+
+    Which runs were counted is known best by the record that is there: its agent may have written since the export.
+    """
+    if held is None:
+        return exported
+    if held.time_s >= exported.time_s and not overwrite:
+        return held
+    return replace(exported, extra=held.extra)
 
 
 def as_json(pair: Pair) -> dict[str, Any]:
@@ -112,9 +122,7 @@ def explained_json(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _noted(item: Any) -> Noted | None:
-    if not (isinstance(item, Mapping) and _is_number(item.get("value"))):
-        return None
+def _noted(item: Mapping[str, Any]) -> Noted | None:
     try:
         time_s = parse_time(item.get("time"))
     except InvalidRecord:
@@ -134,7 +142,3 @@ def _noted_json(each: Noted) -> dict[str, Any]:
         "value": each.value,
         "reason": each.reason,
     }
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

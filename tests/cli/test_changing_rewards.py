@@ -270,3 +270,56 @@ def test_an_agent_that_comes_during_an_edit_is_told_too(in_etcd: EtcdCase, monke
     monkeypatch.setattr(etcd_leases, "swap", swap_and_claim)
     assert run("rewards", "set", "web", "n1", "--mean", "1", "--evidence", "3", *in_etcd.options).code == 0
     assert [key in touched for touched in touches] == [False, True]
+
+
+def test_what_was_exported_is_the_same_after_everything_was_lost_and_it_was_imported(
+    case: StoreCase, tmp_path: Path
+) -> None:
+    case.fill([record("n1", "web", 0.1, age_s=90, extra={"learner": "beta", "seen": SEEN}), record("n2", "web", 0.7)])
+    before, backup = case.held(), str(tmp_path / "backup.yaml")
+    run("rewards", "export", "--output", backup, *case.options)
+    lose(case)
+    result = run("rewards", "import", backup, *case.options)
+    assert (result.code, result.out) == (0, "imported: 2 pairs; newer in the store, and left: 0\n")
+    after = case.held()
+    assert {pair: (r.mean, r.evidence, r.time_s) for pair, r in after.items()} == {
+        pair: (r.mean, r.evidence, r.time_s) for pair, r in before.items()
+    }
+    assert unmarked(after["n1", "web"]) == before["n1", "web"].extra
+
+
+@pytest.mark.parametrize(("options", "mean"), [((), 0.9), (("--overwrite",), 0.2)])
+def test_an_import_leaves_what_is_newer_unless_it_is_told_to_overwrite(
+    case: StoreCase, tmp_path: Path, options: tuple[str, ...], mean: float
+) -> None:
+    """What its agent counted since the backup stays noted either way, or it would be counted again."""
+    case.fill([record("n1", "web", 0.2, age_s=90)])
+    backup = str(tmp_path / "backup.yaml")
+    run("rewards", "export", "--output", backup, *case.options)
+    case.fill([record("n1", "web", 0.9, age_s=10, extra={"seen": SEEN})])
+    assert run("rewards", "import", backup, *options, *case.options).code == 0
+    held = case.held()["n1", "web"]
+    assert (held.mean, unmarked(held)) == (mean, {"seen": SEEN})
+
+
+@pytest.mark.parametrize(("text", "want"), [("{a: 1}", "is not a list"), (None, "cannot be read: No such file")])
+def test_an_import_of_what_is_no_export_changes_nothing(
+    case: StoreCase, tmp_path: Path, text: str | None, want: str
+) -> None:
+    case.fill([record("n1", "web", 0.2)])
+    before, backup = case.held(), tmp_path / "backup.yaml"
+    if text is not None:
+        backup.write_text(text)
+    result = run("rewards", "import", str(backup), *case.options)
+    assert result.code == 1
+    assert result.err.startswith(str(backup))
+    assert want in result.err
+    assert case.held() == before
+
+
+def lose(case: StoreCase) -> None:
+    if isinstance(case, EtcdCase):
+        for entry in case.entries():
+            case.server.call(rpc.KVStub, "DeleteRange", rpc.DeleteRangeRequest(key=entry.key))
+    else:
+        case.fill([])

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,18 @@ class FileWriter:
 
     async def put(self, record: RewardRecord, /) -> None:
         """As RewardWriter."""
-        await self.edit([(record.node, record.pod_type)], lambda _: record)
+        await self.edit({(record.node, record.pod_type): lambda _: record}, now_s=record.time_s)
 
     async def delete(self, node: str, pod_type: str, /) -> None:
         """As RewardWriter."""
-        await self.edit([(node, pod_type)], lambda _: None)
+        await self.edit({(node, pod_type): lambda _: None}, now_s=self._unix_clock())
 
-    async def edit(self, pairs: Iterable[Pair], change: Edit, /) -> set[str]:
-        """Changes the records of these pairs in one new version of the file. No node's end is waited for in a file."""
-        await asyncio.to_thread(self._edit, pairs, change)
+    async def edit(self, changes: Mapping[Pair, Edit], /, *, now_s: float) -> set[str]:
+        """Changes the records of these pairs in one new version of the file. No node's end is waited for in a file.
+
+        When that was is not marked: a file has no agent that must be told.
+        """
+        await asyncio.to_thread(self._edit, changes)
         return set()
 
     async def list(self, node: str | None = None, /) -> list[RewardRecord]:
@@ -62,9 +65,9 @@ class FileWriter:
     async def close(self) -> None:
         """Nothing is held."""
 
-    def _edit(self, pairs: Iterable[Pair], change: Edit) -> None:
+    def _edit(self, changes: Mapping[Pair, Edit]) -> None:
         held = self._read()
-        for pair in pairs:
+        for pair, change in changes.items():
             record = change(held[pair][0] if pair in held else None)
             if record is None:
                 held.pop(pair, None)
