@@ -69,14 +69,15 @@ class Engine:
         passed = np.flatnonzero(fits)
         fitting = len(passed)
         if shortlist is not None and circumstances.synced and fitting > shortlist:
-            total = score_terms(pod, candidates, circumstances, self.policy.score).total
-            full = fullness(load_of(pod.requests, candidates, circumstances.charged))
-            passed = best(total, full, passed, shortlist, candidates.tie_break, stable_hash(pod.uid))
+            load = load_of(pod.requests, candidates, circumstances.charged)
+            total = score_terms(load, circumstances.reward, self.policy.score).total
+            passed = best(total, fullness(load), passed, shortlist, candidates.tie_break, stable_hash(pod.uid))
         return Filtered(passed, refused, fitting, suspect_units(pod, candidates, self.policy))
 
     def prioritize(self, pod: PodSummary, candidates: Candidates, circumstances: Circumstances) -> NDArray[np.int64]:
         """A score 0..10 for every candidate, in request order."""
-        total = score_terms(pod, candidates, circumstances, self.policy.score).total
+        load = load_of(pod.requests, candidates, circumstances.charged)
+        total = score_terms(load, circumstances.reward, self.policy.score).total
         return stretch(total, candidates.known, self.policy.score.least_spread)
 
     def explain(
@@ -91,6 +92,7 @@ class Engine:
         filtered = self.filter(pod, candidates, circumstances, shortlist=shortlist)
         offered = np.zeros(len(candidates), np.bool_)
         offered[filtered.passed] = True
-        terms = score_terms(pod, candidates, circumstances, self.policy.score)
+        load = load_of(pod.requests, candidates, circumstances.charged)
+        terms = score_terms(load, circumstances.reward, self.policy.score)
         scores = stretch(terms.total, offered & candidates.known, self.policy.score.least_spread)
         return Explanation(filtered, terms, scores)

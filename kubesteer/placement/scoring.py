@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kubesteer.placement.balance import MAX_POINTS, RULES, SKIP_BEST_EFFORT, is_best_effort, load_of
+from kubesteer.placement.balance import MAX_POINTS, RULES, SKIP_BEST_EFFORT, Load, is_best_effort
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from kubesteer.model.cluster import PodSummary
-    from kubesteer.placement.candidates import Candidates, Circumstances
     from kubesteer.placement.policy import ScorePolicy
 
     Floats = NDArray[np.float64]
@@ -33,17 +31,16 @@ class Terms:
     total: Floats
 
 
-def score_terms(pod: PodSummary, candidates: Candidates, circumstances: Circumstances, policy: ScorePolicy) -> Terms:
+def score_terms(load: Load, reward: Floats | None, policy: ScorePolicy) -> Terms:
     """The terms; one without an opinion has no weight either, so the others keep their full range."""
-    total: Floats = np.zeros(len(candidates))
+    total: Floats = np.zeros(load.allocatable.shape[1])
     weight = 0.0
     balance = None
-    if policy.balance_weight > 0 and not (policy.balance_rule in SKIP_BEST_EFFORT and is_best_effort(pod.requests)):
-        load = load_of(pod.requests, candidates, circumstances.charged)
+    if policy.balance_weight > 0 and not (policy.balance_rule in SKIP_BEST_EFFORT and is_best_effort(load.pod)):
         balance = RULES[policy.balance_rule](load) / MAX_POINTS
         total += policy.balance_weight * balance
         weight += policy.balance_weight
-    reward = circumstances.reward if policy.reward_weight > 0 else None
+    reward = reward if policy.reward_weight > 0 else None
     if reward is not None:
         total += policy.reward_weight * reward
         weight += policy.reward_weight

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kubesteer.placement.balance import load_of
 from kubesteer.placement.candidates import Circumstances
 from kubesteer.placement.engine import Engine
 from kubesteer.placement.policy import Policy, ScorePolicy
@@ -113,7 +114,7 @@ def test_the_total_is_the_weighted_mean_of_the_terms(balance_weight, reward_weig
     """2 of 8 cores and 8 of 32 GiB used, 4 cores come: 50 + (50 + 75 - 100)/2 = 62.5 points = 0.625."""
     candidates = candidates_of([node_summary("n")], [pod_summary("old", node="n", cpu="2", memory="8Gi")])
     policy = ScorePolicy(balance_rule="stddev", balance_weight=balance_weight, reward_weight=reward_weight)
-    terms = score_terms(pod_summary("new", cpu="4"), candidates, rewards(0.2), policy)
+    terms = score_terms(load_of(pod_summary("new", cpu="4").requests, candidates, None), np.array([0.2]), policy)
     assert terms.total.tolist() == pytest.approx([want])
     assert (terms.balance is None) == (balance_weight == 0)
     assert (terms.reward is None) == (reward_weight == 0)
@@ -122,10 +123,9 @@ def test_the_total_is_the_weighted_mean_of_the_terms(balance_weight, reward_weig
 def test_the_balance_rule_is_the_one_that_was_chosen():
     """62.5 points by stddev, 62 by upstream-1.36: the truncation shows."""
     candidates = candidates_of([node_summary("n")], [pod_summary("old", node="n", cpu="2", memory="8Gi")])
+    load = load_of(pod_summary("new", cpu="4", memory="0").requests, candidates, None)
     for rule, want in (("stddev", 0.625), ("upstream-1.36", 0.62), ("upstream-1.22", 0.75), ("upstream-1.21", 0.5)):
-        terms = score_terms(
-            pod_summary("new", cpu="4", memory="0"), candidates, Circumstances(), ScorePolicy(balance_rule=rule)
-        )
+        terms = score_terms(load, None, ScorePolicy(balance_rule=rule))
         assert terms.balance.tolist() == [want], rule
 
 
@@ -189,5 +189,5 @@ def test_an_explanation_is_the_decision_itself(shortlist):
 def test_without_rewards_the_balance_keeps_its_whole_range():
     """Half a weight for a term that says nothing would halve what balance can say against least_spread."""
     candidates = candidates_of(equal_nodes(1), [pod_summary("a", node="n0", cpu="4")])
-    terms = score_terms(pod_summary("new", cpu="1"), candidates, Circumstances(), ScorePolicy())
+    terms = score_terms(load_of(pod_summary("new", cpu="1").requests, candidates, None), None, ScorePolicy())
     assert terms.total.tolist() == terms.balance.tolist() == [1 - 5 / 8]
