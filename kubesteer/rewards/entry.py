@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from kubesteer.model.errors import InvalidRecord
 from kubesteer.model.reward import format_time, parse_time
 from kubesteer.model.runs import Outcome, Stage
-from kubesteer.rewards.learners import Counted, Learner, Standing, in_range
+from kubesteer.rewards.learners import Counted, Learner, News, Standing, in_range
 from kubesteer.rewards.reasons import MEASURED, UNSCALED, WENT_WELL
 
 MOST_SAMPLES = 16
@@ -76,7 +76,7 @@ class Entry:
             replaced = Counted(seen.value, seen.time_s)
         time_s = round(in_range(min(outcome.time_s, now_s)), 3)
         runs = 1 + min(_missed(learner, outcome, seen, time_s, began_s), limits.missed)
-        standing = learner.learn(self.standing, outcome.value, time_s, now_s, replaces=replaced, runs=runs)
+        standing = learner.learn(self.standing, News(outcome.value, time_s, replaced, runs), now_s)
         if standing is None:
             return False
         self.standing = standing

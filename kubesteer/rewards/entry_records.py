@@ -73,9 +73,9 @@ def samples_of(record: RewardRecord, name: str) -> list[float]:
     return _samples(record.extra.get(name))
 
 
-def outcomes_of(record: RewardRecord) -> list[dict[str, Any]]:
-    """The newest outcomes that a record holds, and the newest bad ones; one may come twice."""
-    return [each for name in ("recent", "bad") for each in _outcomes(record.extra.get(name), MOST_SAMPLES)]
+def outcomes_of(record: RewardRecord, name: str) -> list[dict[str, Any]]:
+    """The newest outcomes that a record holds as `recent`, or as `bad`; some are both."""
+    return _outcomes(record.extra.get(name), MOST_SAMPLES)
 
 
 def _unknown(extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,18 @@ class Counted(NamedTuple):
     time_s: float
 
 
+class News(NamedTuple):
+    """An outcome to learn: its value, 0 worst .. 1 best, and its time, unix seconds.
+
+    replaces: what it takes the place of. runs: how many runs went like this one.
+    """
+
+    value: float
+    time_s: float
+    replaces: Counted | None = None
+    runs: int = 1
+
+
 class Learner(Protocol):
     """Moves standings. Whatever the clocks say, means stay within 0..1 and evidence is finite and 0 or more."""
 
@@ -43,20 +55,8 @@ class Learner(Protocol):
     def counts_missed(self) -> bool:
         """Whether runs that nobody saw count as the next one that was seen to end badly."""
 
-    def learn(
-        self,
-        standing: Standing | None,
-        value: float,
-        time_s: float,
-        now_s: float,
-        *,
-        replaces: Counted | None = None,
-        runs: int = 1,
-    ) -> Standing | None:
-        """The standing with the outcome, in place of the one it replaces; None for a learner that learns nothing.
-
-        runs: how many runs went like this one.
-        """
+    def learn(self, standing: Standing | None, news: News, now_s: float) -> Standing | None:
+        """The standing with the outcome, in place of the one it replaces; None for a learner that learns nothing."""
 
     def merge(self, one: Standing, other: Standing, now_s: float) -> Standing:
         """The standing of both together."""
@@ -80,17 +80,9 @@ class BetaLearner:
         if not self.half_life_s >= 1:
             raise InvalidSettings(f"half_life_s {self.half_life_s!r} is not 1 or more")
 
-    def learn(
-        self,
-        standing: Standing | None,
-        value: float,
-        time_s: float,
-        now_s: float,
-        *,
-        replaces: Counted | None = None,
-        runs: int = 1,
-    ) -> Standing:
+    def learn(self, standing: Standing | None, news: News, now_s: float) -> Standing:
         """See Learner. What is replaced is taken out as far as it has not decayed, and never more than there is."""
+        value, time_s, replaces, runs = news
         now_s, time_s = in_range(now_s), min(in_range(time_s), in_range(now_s))
         at_s = time_s if standing is None else max(time_s, min(standing.time_s, now_s))
         good, bad = (0.0, 0.0) if standing is None else self._counts(standing, at_s)
@@ -140,17 +132,9 @@ class EwmaLearner:
         if not 0 <= self.first_mean <= 1:
             raise InvalidSettings(f"first_mean {self.first_mean!r} is not from 0 to 1")
 
-    def learn(
-        self,
-        standing: Standing | None,
-        value: float,
-        time_s: float,
-        now_s: float,
-        *,
-        replaces: Counted | None = None,
-        runs: int = 1,
-    ) -> Standing:
+    def learn(self, standing: Standing | None, news: News, now_s: float) -> Standing:
         """See Learner. An outcome that replaces another moves the mean as if that had been the newest."""
+        value, time_s, replaces, runs = news
         before = standing or Standing(self.first_mean, 0.0, 0.0)
         at_s = max(min(in_range(time_s), in_range(now_s)), min(before.time_s, in_range(now_s)))
         if replaces is not None:
@@ -177,16 +161,7 @@ class NoLearner:
     counts_missed: bool = False
     half_life_s: float = math.inf
 
-    def learn(
-        self,
-        standing: Standing | None,
-        value: float,
-        time_s: float,
-        now_s: float,
-        *,
-        replaces: Counted | None = None,
-        runs: int = 1,
-    ) -> None:
+    def learn(self, standing: Standing | None, news: News, now_s: float) -> None:
         """Nothing."""
 
     def merge(self, one: Standing, other: Standing, now_s: float) -> Standing:

@@ -57,7 +57,7 @@ def _pull_fails(records: Iterable[RewardRecord], now_s: float) -> bool:
 def _failed_last(record: RewardRecord, now_s: float) -> bool | None:
     """Whether the newest that a node tells is a failed pull; None where it tells nothing that is new enough."""
     told: list[tuple[float, bool]] = []
-    for each in outcomes_of(record):
+    for each in (*outcomes_of(record, "recent"), *outcomes_of(record, "bad")):
         try:
             told.append((parse_time(each.get("time")), each.get("reason") == Reason.PULL))
         except InvalidRecord:
