@@ -101,6 +101,22 @@ def _restart(ended: str) -> str:
 """
 
 
+def stage(name: str, selector: dict[str, Any], template: str, delay: dict[str, Any], **more: object) -> Stage:
+    """After the delay, pods of the selector have the status of the template."""
+    return {
+        "apiVersion": "kwok.x-k8s.io/v1alpha1",
+        "kind": "Stage",
+        "metadata": {"name": name},
+        "spec": {
+            "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
+            "selector": selector,
+            "delay": delay,
+            "next": {"statusTemplate": template},
+            **more,
+        },
+    }
+
+
 def _stage(name: str, pod_type: str, when: str, template: str, delay: dict[str, Any], *more: dict[str, Any]) -> Stage:
     conditions = [
         {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"},
@@ -108,14 +124,4 @@ def _stage(name: str, pod_type: str, when: str, template: str, delay: dict[str, 
         {"key": f"{_CONTAINER} | select({when}) | .name", "operator": "Exists"},
         *more,
     ]
-    return {
-        "apiVersion": "kwok.x-k8s.io/v1alpha1",
-        "kind": "Stage",
-        "metadata": {"name": name},
-        "spec": {
-            "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
-            "selector": {"matchLabels": {"podtype": pod_type}, "matchExpressions": conditions},
-            "delay": delay,
-            "next": {"statusTemplate": template},
-        },
-    }
+    return stage(name, {"matchLabels": {"podtype": pod_type}, "matchExpressions": conditions}, template, delay)

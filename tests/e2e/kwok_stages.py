@@ -6,12 +6,12 @@ Pure: dictionaries only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tests.demo.stages import Stage, stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-Stage = dict[str, Any]
 
 _ACTIVE = "phase: Running"
 _PENDING = '.status.phase == "Pending"'
@@ -94,9 +94,9 @@ def evicts(nodes: Sequence[str], *, after_s: float) -> Stage:
 
 def stops_when_deleted(nodes: Sequence[str], *, after_s: float) -> Stage:
     """SIGTERM ends containers of deleted pods before the pod is gone, so that the end is on record."""
-    stage = _stage("stops", nodes, _RUNS, _ended(143, "Error"), after_s)
-    stage["spec"]["selector"]["matchExpressions"][0]["operator"] = "Exists"
-    return stage
+    stops = _stage("stops", nodes, _RUNS, _ended(143, "Error"), after_s)
+    stops["spec"]["selector"]["matchExpressions"][0]["operator"] = "Exists"
+    return stops
 
 
 def _running(*, ready: bool, since: str = _NOW) -> str:
@@ -127,15 +127,5 @@ def _stage(name: str, nodes: Sequence[str], when: str, status: str, after_s: flo
         {"key": ".spec.nodeName", "operator": "In", "values": list(nodes)},
         {"key": f"select({when}) | .metadata.name", "operator": "Exists"},
     ]
-    return {
-        "apiVersion": "kwok.x-k8s.io/v1alpha1",
-        "kind": "Stage",
-        "metadata": {"name": name},
-        "spec": {
-            "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
-            "selector": {"matchExpressions": conditions},
-            "weight": 1,
-            "delay": {"durationMilliseconds": round(after_s * 1000)},
-            "next": {"statusTemplate": status},
-        },
-    }
+    delay = {"durationMilliseconds": round(after_s * 1000)}
+    return stage(name, {"matchExpressions": conditions}, status, delay, weight=1)
