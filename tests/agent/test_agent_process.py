@@ -19,7 +19,7 @@ import pytest
 from kubesteer.clients.rewards.etcd import etcd_writer
 from kubesteer.model.reward import RewardRecord
 from tests.agent.builders import NODE, ended, node, pod, running, waiting
-from tests.cluster_state.certificates import make_certificate
+from tests.certificates import Authority
 from tests.cluster_state.fake_api import FakeApi
 from tests.network_probes.test_asking_prometheus import prometheus  # noqa: F401 - a fixture
 from tests.rewards.etcd_server import EtcdServer
@@ -78,7 +78,7 @@ Start = Callable[..., Any]
 @pytest.fixture
 async def secure_api(tmp_path: Path) -> AsyncIterator[FakeApi]:
     api = FakeApi()
-    await api.start(tls=make_certificate(tmp_path))
+    await api.start(tls=Authority(tmp_path, "ca").server())
     (tmp_path / "token").write_text("t")
     api.accepted_token = "t"
     yield api

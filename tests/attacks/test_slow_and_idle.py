@@ -21,7 +21,7 @@ from tests.attacks.target import (
     send_until_refused,
     until_closed,
 )
-from tests.service.certificates import Authority
+from tests.certificates import Authority
 
 LIMITS = {"connections": 500, "header_timeout_s": 2, "body_timeout_s": 2}
 KEPT = post(GOOD).replace(b"Connection: close", b"Connection: keep-alive")

@@ -20,7 +20,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.cluster_state.certificates import make_certificate
+from tests.certificates import Authority
 from tests.cluster_state.fake_api import FakeApi
 from tests.rewards.etcd_server import EtcdServer
 
@@ -93,13 +93,11 @@ def memory_mb(pid: int, name: str) -> float:
 
 
 async def measure(seconds: float, pods: int) -> Footprint:
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, EtcdServer() as etcd:
         folder = Path(name)
         (folder / "token").write_text("t")
-        etcd = EtcdServer()
-        etcd.start()
         api = FakeApi()
-        await api.start(tls=make_certificate(folder))
+        await api.start(tls=Authority(folder, "ca").server())
         try:
             api.put(
                 {"kind": "Node", "metadata": {"name": NODE, "uid": "n"}, "status": {"capacity": {}, "allocatable": {}}}
@@ -109,7 +107,6 @@ async def measure(seconds: float, pods: int) -> Footprint:
             return await _run(folder, api.port, etcd.address, seconds, pods)
         finally:
             await api.stop()
-            etcd.close()
 
 
 async def _run(folder: Path, port: int, etcd: str, seconds: float, pods: int) -> Footprint:

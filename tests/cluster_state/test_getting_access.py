@@ -15,8 +15,8 @@ import pytest
 from kubesteer.clients.kubernetes.access import Access, from_kubeconfig, in_cluster
 from kubesteer.clients.kubernetes.api import ApiRefused, ApiServer
 from kubesteer.model.errors import ClusterUnavailable, InvalidSettings
+from tests.certificates import Authority
 from tests.cluster_state.builders import node
-from tests.cluster_state.certificates import make_certificate
 from tests.cluster_state.conftest import access_to
 from tests.cluster_state.fake_api import FakeApi
 
@@ -44,7 +44,7 @@ async def names(server: ApiServer) -> list[str]:
 async def test_a_service_account_is_read_from_its_files_and_a_rotated_token_counts_at_once(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("first\n")
     api = FakeApi()
-    await api.start(make_certificate(tmp_path))
+    await api.start(Authority(tmp_path, "ca").server())
     try:
         api.put(node("a"))
         api.accepted_token = "first"
@@ -66,10 +66,10 @@ async def test_a_service_account_is_read_from_its_files_and_a_rotated_token_coun
 async def test_a_server_that_the_ca_does_not_vouch_for_is_not_talked_to(tmp_path: Path) -> None:
     for name in ("ours", "theirs"):
         (tmp_path / name).mkdir()
-    make_certificate(tmp_path / "ours")
+    Authority(tmp_path / "ours", "ca")
     (tmp_path / "ours" / "token").write_text("secret")
     api = FakeApi()
-    await api.start(make_certificate(tmp_path / "theirs"))
+    await api.start(Authority(tmp_path / "theirs", "ca").server())
     try:
         environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.port)}
         async with ApiServer(in_cluster(environ, directory=tmp_path / "ours")) as server:
@@ -95,7 +95,7 @@ async def test_a_missing_service_account_stops_the_start(tmp_path: Path, environ
 
 
 async def test_an_address_of_six_bytes_groups_is_put_in_brackets(tmp_path: Path) -> None:
-    make_certificate(tmp_path)
+    Authority(tmp_path, "ca")
     environ = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
     assert (await in_cluster(environ, directory=tmp_path)()).url == "https://[fd00::1]:443"
 
@@ -119,7 +119,7 @@ async def test_a_kubeconfig_that_is_not_there_is_told_so_and_one_of_several_may_
 
 async def test_a_kubeconfig_gives_the_ca_of_its_server(tmp_path: Path) -> None:
     api = FakeApi()
-    await api.start(make_certificate(tmp_path))
+    await api.start(Authority(tmp_path, "ca").server())
     try:
         api.put(node("a"))
         server_url = f"https://127.0.0.1:{api.port}"

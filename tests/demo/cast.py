@@ -61,9 +61,7 @@ def cast(pace: Pace) -> Iterator[Cast]:
     if missing := [bundle.name for bundle in ALWAYS if not binaries.has(bundle)]:
         raise NotBuiltError(f"{', '.join(missing)}: not built; run `make cluster-binaries`")
     with ExitStack() as stack:
-        etcd = EtcdServer()
-        stack.callback(etcd.close)
-        etcd.start()
+        etcd = stack.enter_context(EtcdServer())
         bed = stack.enter_context(ControlPlane(binaries))
         bed.start_kwok(_stages(pace, failing=True))
         bed.client.create_all(node(name, cpu="64", memory="256Gi") for name in NODES)

@@ -221,9 +221,7 @@ def stages(groups: dict[str, list[str]]) -> list[dict[str, Any]]:
 def fleet(binaries: Binaries) -> Iterator[Fleet]:
     """Two pods of the type have been on each node long enough; what became of them is in etcd."""
     with ExitStack() as stack:
-        etcd = EtcdServer()
-        stack.callback(etcd.close)
-        etcd.start()
+        etcd = stack.enter_context(EtcdServer())
         bed = stack.enter_context(ControlPlane(binaries, load_test=True))
         names = {group: [f"{group}-{number}" for number in range(count)] for group, count in GROUPS.items()}
         bed.client.create_all(node(name, labels={GROUP: group}) for group in names for name in names[group])

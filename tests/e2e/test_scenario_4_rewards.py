@@ -12,7 +12,6 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,10 +41,7 @@ GOOD, BAD, RUNS = 0.95, 0.2, 50.0
 
 @pytest.fixture
 def etcd() -> Iterator[EtcdServer]:
-    with ExitStack() as stack:
-        server = EtcdServer()
-        stack.callback(server.close)
-        server.start()
+    with EtcdServer() as server:
         yield server
 
 

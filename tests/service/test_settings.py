@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from extender.settings import Settings, load, reference
+from extender.settings import Settings, load
+from extender.settings_reference import reference
 from kubesteer.model.errors import InvalidSettings
+from tests.certificates import Authority
 from tests.e2e.service import ROOT
-from tests.service.certificates import Authority
 from tests.service.harness import on_free_ports, running, service
 
 LEAF_SETTINGS = [

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.builders import pod
+from tests.certificates import HOUR, Authority
 from tests.cluster_state.builders import until
-from tests.service.certificates import HOUR, Authority
 from tests.service.harness import Service, args, connected, http_post, on_free_ports, read_answer, running, service
 
 BODY = json.dumps(args(pod(), ["node-1"])).encode()
