@@ -34,7 +34,7 @@ def of(instruction: str) -> list[str]:
 
 
 def test_every_base_is_pinned_by_its_version() -> None:
-    arguments = dict(each.split("=", 1) for each in of("ARG"))
+    arguments = dict(each.split("=", 1) for each in of("ARG") if "=" in each)
     images = [each.split(" ")[0] for each in of("FROM")]
     assert images == ["${BUILD_BASE}", "${BASE}"]
     assert arguments["BUILD_BASE"] == "${BASE}"
@@ -64,6 +64,14 @@ def test_every_package_of_the_project_is_in_the_image() -> None:
 def test_packages_come_by_hash_and_run_nothing_while_they_are_installed() -> None:
     [install] = [step for step in of("RUN") if "pip install" in step]
     assert {"--require-hashes", "--only-binary=:all:"} <= set(install.split())
+
+
+def test_python_finds_every_folder_that_the_image_has() -> None:
+    """The packages and the code are layers of their own, so that an upgrade brings the code alone."""
+    copied = [each.split()[-1] for each in of("COPY") if each.startswith("--from=build")]
+    [environment] = of("ENV")
+    variables = dict(each.split("=", 1) for each in environment.split())
+    assert variables["PYTHONPATH"].split(":") == list(reversed(copied)) == ["/opt/kubesteer", "/opt/site-packages"]
 
 
 def test_it_runs_as_the_user_that_pods_run_as() -> None:

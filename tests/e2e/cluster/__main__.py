@@ -16,6 +16,7 @@ from .detached import AlreadyUpError, Note, down, up
 from .nodes.images import ImageError, node_archive
 from .nodes.network import NetworkError
 from .nodes.packages import PackagesError, install, why_not
+from .nodes.pod_images import pod_archive
 from .process import StartError
 from .toolchain import NoGoError
 
@@ -28,7 +29,8 @@ examples:
   python -m tests.e2e.cluster build older    an older API server and scheduler, for tests of compatibility
   python -m tests.e2e.cluster nodes          what real nodes need: Debian packages, kubelet, containerd, images
   python -m tests.e2e.cluster up --nodes 5   a control plane with 5 KWOK nodes of 10 Gbit/s; stays until `down`
-  python -m tests.e2e.cluster up --real-nodes 2   two real nodes beside the KWOK ones; needs root
+  python -m tests.e2e.cluster up --nodes 0 --real-nodes 3   a whole cluster of three real nodes; needs root
+  python -m tests.e2e.cluster up --real-nodes 3 --image ARCHIVE.tar   with images that its pods name
   python -m tests.e2e.cluster up --scheduler-config FILE.yaml
   python -m tests.e2e.cluster down
 
@@ -51,13 +53,15 @@ def main() -> int:
             binaries = build(cache)
             if arguments.real_nodes and (reason := prepare_nodes(cache)):
                 raise ValueError(f"--real-nodes {arguments.real_nodes}: {reason}")
-            print("starting etcd, API server, controller manager, KWOK and scheduler ...", flush=True)
+            print("starting etcd, API server, controller manager, KWOK, scheduler and nodes ...", flush=True)
             note = up(
                 binaries,
                 note_file,
                 nodes=arguments.nodes,
                 scheduler_config=scheduler_config(arguments.scheduler_config),
                 real_nodes=arguments.real_nodes,
+                whole=arguments.real_nodes > 0,
+                images=[image.resolve(strict=True) for image in arguments.image],
             )
             print(next_steps(note, binaries.path("kubectl")))
         else:
@@ -71,7 +75,7 @@ def main() -> int:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m tests.e2e.cluster",
-        description="A real Kubernetes control plane on this machine, without containers.",
+        description="A real Kubernetes control plane on this machine, and a whole cluster of real nodes.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -89,6 +93,14 @@ def parser() -> argparse.ArgumentParser:
     up_command.add_argument("--nodes", type=int, default=3, help="how many KWOK nodes to make (default: 3)")
     up_command.add_argument("--real-nodes", type=int, default=0, help="how many real nodes beside them (default: 0)")
     up_command.add_argument(
+        "--image",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="ARCHIVE",
+        help="give the real nodes the images of this OCI archive; may be said more than once",
+    )
+    up_command.add_argument(
         "--scheduler-config",
         type=Path,
         metavar="FILE",
@@ -103,7 +115,9 @@ def prepare_nodes(cache: Path) -> str | None:
     install()
     reason = why_not()
     if reason is None:
-        print(f"real nodes: images: {node_archive(cache, build(cache, NODES))}", flush=True)
+        binaries = build(cache, NODES)
+        for archive in (node_archive(cache, binaries), pod_archive(cache, binaries)):
+            print(f"real nodes: images: {archive}", flush=True)
     else:
         print(reason, flush=True)
     return reason
@@ -135,7 +149,7 @@ def next_steps(note: Note, kubectl: Path) -> str:
 The control plane is up: {note.url}; logs in {note.directory / "logs"}
   export KUBECONFIG={note.kubeconfig}
   {kubectl} get nodes
-Start kubesteer's extender with that KUBECONFIG, and name it in a --scheduler-config.
+Start kubesteer's extender with that KUBECONFIG, and name it in a --scheduler-config; in a whole cluster: make deploy.
 Stop everything: python -m tests.e2e.cluster down"""
 
 

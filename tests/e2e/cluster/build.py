@@ -88,7 +88,7 @@ def build(cache: Path, bundles: Sequence[Bundle] = ALWAYS) -> Binaries:
     binaries = find(cache)
     for bundle in bundles:
         if not binaries.has(bundle):
-            with _lock(cache / "build.lock"):
+            with one_at_a_time(cache / "build.lock"):
                 _build_bundle(bundle, binaries.folders[bundle.name], find_go(cache, bundle.module))
         print(f"{bundle.name}: built: {binaries.folders[bundle.name] / 'bin'}", flush=True)
     return binaries
@@ -173,7 +173,8 @@ def _go(go: Path, module: Path, *arguments: str) -> str:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold a lock file; say so where another process has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:

@@ -37,10 +37,14 @@ class Bundle:
     @property
     def kubernetes_version(self) -> str:
         """Such as `1.37.2`, as the go.mod requires it."""
+        return self.version_of("k8s.io/kubernetes")
+
+    def version_of(self, required: str) -> str:
+        """The version of another module that the go.mod requires, without its v."""
         text = self.module.joinpath("go.mod").read_text()
-        found = re.search(r"^(?:require )?\s*k8s\.io/kubernetes v(\S+)", text, re.MULTILINE)
+        found = re.search(rf"^(?:require )?\s*{re.escape(required)} v(\S+)", text, re.MULTILINE)
         if found is None:
-            raise ValueError(f"{self.module / 'go.mod'}: no line requires k8s.io/kubernetes; add it")
+            raise ValueError(f"{self.module / 'go.mod'}: no line requires {required}; add it")
         return found.group(1)
 
     @property
@@ -119,7 +123,10 @@ OLDER = Bundle(
 KUBELET = Bundle(
     name="kubelet",
     module=HERE / "kubelet",
-    programs=(Program("kubelet", "k8s.io/kubernetes/cmd/kubelet", 0.5),),
+    programs=(
+        Program("kubelet", "k8s.io/kubernetes/cmd/kubelet", 0.5),
+        Program("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy", 0.2),
+    ),
     stamp_kubernetes_version=True,
 )
 CONTAINERD = Bundle(
@@ -135,8 +142,24 @@ CONTAINERD = Bundle(
     static=True,
     tags="no_btrfs,no_devmapper,no_zfs",
 )
-EVERYTHING = (CONTROL_PLANE, OWN, KWOK, OLDER, KUBELET, CONTAINERD)
-NODES = (KUBELET, CONTAINERD)
-"""What real nodes need beside a control plane."""
+IN_PODS = Bundle(
+    name="inpods",
+    module=HERE / "inpods",
+    programs=(
+        Program("coredns", "github.com/coredns/coredns", 2),
+        Program("etcd", "go.etcd.io/etcd/server/v3", 0.2),
+        Program("etcdctl", "go.etcd.io/etcd/etcdctl/v3", 0.1),
+        Program("etcdutl", "go.etcd.io/etcd/etcdutl/v3", 0.1),
+    ),
+    static=True,
+)
+HELM = Bundle(
+    name="helm",
+    module=HERE / "helm",
+    programs=(Program("helm", "helm.sh/helm/v4/cmd/helm", 1),),
+)
+EVERYTHING = (CONTROL_PLANE, OWN, KWOK, OLDER, KUBELET, CONTAINERD, IN_PODS, HELM)
+NODES = (KUBELET, CONTAINERD, IN_PODS)
+"""What real nodes need beside a control plane, and what runs in pods of a whole cluster."""
 ALWAYS = (CONTROL_PLANE, OWN, KWOK)
 """What `build` makes when it is not told otherwise; an older minor and real nodes are built on demand."""

@@ -31,6 +31,8 @@ class Layout:
     api_port: int
     address: str = LOOPBACK
     """Where the API server listens."""
+    own_authority: bool = False
+    """Whether ca.crt signs the API server's certificate; else it makes one for itself, which signs itself."""
 
     @property
     def url(self) -> str:
@@ -42,8 +44,8 @@ class Layout:
 
     @property
     def ca_file(self) -> Path:
-        """The serving certificate that the API server makes for itself; it signs itself."""
-        return self.directory / "certificates" / "apiserver.crt"
+        """What clients trust the API server by."""
+        return self.directory / "certificates" / ("ca.crt" if self.own_authority else "apiserver.crt")
 
     def kubeconfig(self, user: str = "admin") -> Path:
         return self.directory / f"{user.replace(':', '-')}.kubeconfig"

@@ -74,22 +74,26 @@ class ControlPlane:
         api_server_flags: Sequence[str] = (),
         detached: bool = False,
         real_nodes: int = 0,
+        whole: bool = False,
+        images: Sequence[Path] = (),
     ) -> None:
         """Say what to start. `scheduler_config` None starts no scheduler, {} the stock one.
 
         `older` takes the older minor's API server. `detached` lets the programs outlive this Python process.
-        `real_nodes` need root, and a controller manager, which is then started too.
+        `real_nodes` need root, and a controller manager, which is then started too; they get the `images` of these
+        archives. `whole` adds all that a cluster has: Services by kube-proxy, names, volumes, and a scheduler.
         """
         self.parts: dict[str, Part] = {}
         self._binaries = binaries
-        self._scheduler_config = scheduler_config
+        self._scheduler_config = {} if whole and scheduler_config is None else scheduler_config
         self._with_controller_manager = controller_manager or real_nodes > 0
         self._with_kwok = kwok
         self._load_test = load_test
         self._api_server_bundle = (OLDER if older else CONTROL_PLANE).name
         self._api_server_flags = api_server_flags
         self._detached = detached
-        self._real_nodes = RealNodes(self, binaries, real_nodes) if real_nodes else None
+        self._whole = whole
+        self._real_nodes = RealNodes(self, binaries, real_nodes, whole=whole, images=images) if real_nodes else None
         self._guard: Guard | None = None
         self._client: Client | None = None
 
@@ -132,7 +136,9 @@ class ControlPlane:
         directory = Path(tempfile.mkdtemp(prefix="kubesteer-bed-", dir=RAM_DISK if RAM_DISK.is_dir() else None))
         etcd_port, peer_port, api_port = free_ports(3)
         address = self._real_nodes.addresses.machine if self._real_nodes else commands.LOOPBACK
-        self.layout = commands.Layout(directory, etcd_port, peer_port, api_port, address)
+        self.layout = commands.Layout(
+            directory, etcd_port, peer_port, api_port, address, own_authority=self._real_nodes is not None
+        )
         self._guard = None if self._detached else Guard()
         try:
             self._start_parts()
@@ -254,6 +260,8 @@ class ControlPlane:
             self.start_kwok()
         if self._scheduler_config is not None:
             self.start_scheduler(self._scheduler_config)
+        if self._real_nodes is not None and self._whole:
+            self._real_nodes.wait_for_names()
 
     def _connect(self, token: str) -> bool:
         """Whether the API server is ready. Its certificate is there only once it has started."""

@@ -14,11 +14,12 @@ from .objects import node
 from .process import kill_program, runs_program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .build import Binaries
 
 EGRESS = "kubesteer.io/egress-bps"
+PRETENDS = {"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}
 
 
 class AlreadyUpError(Exception):
@@ -41,11 +42,19 @@ class Note:
 
 
 def up(
-    binaries: Binaries, note_file: Path, *, nodes: int, scheduler_config: Mapping[str, Any], real_nodes: int = 0
+    binaries: Binaries,
+    note_file: Path,
+    *,
+    nodes: int,
+    scheduler_config: Mapping[str, Any],
+    real_nodes: int = 0,
+    whole: bool = False,
+    images: Sequence[Path] = (),
 ) -> Note:
     """Start everything with `nodes` KWOK nodes of 10 Gbit/s and leave it running. Raises AlreadyUpError.
 
-    Real nodes stand beside them and have no network resource: nothing has measured their links yet.
+    Real nodes stand beside them and have no network resource: nothing has measured their links yet. In a `whole`
+    cluster KWOK's are tainted, so that what must run lands on real ones. `images` are archives for the real nodes.
     """
     old = read_note(note_file)
     if old is not None and old.running:
@@ -58,11 +67,16 @@ def up(
         kwok=True,
         detached=True,
         real_nodes=real_nodes,
+        whole=whole,
+        images=images,
     )
     control_plane.start()
     try:
         note_file.parent.mkdir(parents=True, exist_ok=True)
-        control_plane.client.create_all(node(f"node-{i}", resources={EGRESS: "10G"}) for i in range(nodes))
+        taints = [PRETENDS] if whole else []
+        control_plane.client.create_all(
+            node(f"node-{i}", resources={EGRESS: "10G"}, taints=taints) for i in range(nodes)
+        )
         note = Note(
             directory=control_plane.layout.directory,
             kubeconfig=control_plane.kubeconfig,

@@ -1,6 +1,6 @@
 """Pytest fixtures for a conftest to import.
 
-They build nothing: the first build outlasts any test's time limit, so a missing binary fails with the command to run.
+They build no binary: the first build outlasts any test's time limit, so a missing one fails with the command to run.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import image
+
 from .build import Binaries, cache_folder, find
 from .bundles import ALWAYS, NODES, OLDER
 from .controlplane import ControlPlane
@@ -17,6 +19,7 @@ from .nodes.packages import why_not
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -44,9 +47,7 @@ def node_binaries(binaries: Binaries) -> Binaries:
     With KUBESTEER_REAL_NODES=required, as in CI, they fail there instead.
     """
     if reason := why_not():
-        if os.environ.get("KUBESTEER_REAL_NODES") == "required":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+        _skip(reason)
     if missing := [bundle.name for bundle in NODES if not binaries.has(bundle)]:
         pytest.fail(f"{', '.join(missing)}: not built; run `python -m tests.e2e.cluster nodes`", pytrace=False)
     return binaries
@@ -54,8 +55,23 @@ def node_binaries(binaries: Binaries) -> Binaries:
 
 @pytest.fixture(scope="module")
 def real_bed(node_binaries: Binaries) -> Iterator[ControlPlane]:
-    """A whole cluster of two real nodes, real-0 and real-1, for the tests of one module."""
+    """Two real nodes, real-0 and real-1, for the tests of one module."""
     with ControlPlane(node_binaries, scheduler_config={}, real_nodes=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def kubesteer_image(node_binaries: Binaries) -> Path:
+    """An OCI archive with localhost/kubesteer of this checkout. A change of the code takes about 10 s to build."""
+    if not image.has_builder():
+        _skip("the image needs buildah or podman: run `python -m tests.e2e.cluster nodes`")
+    return image.archive(node_binaries.cache)
+
+
+@pytest.fixture(scope="module")
+def whole_bed(node_binaries: Binaries, kubesteer_image: Path) -> Iterator[ControlPlane]:
+    """A whole cluster of three real nodes, real-0 to real-2, with all images that manifests/ name, for one module."""
+    with ControlPlane(node_binaries, real_nodes=3, whole=True, images=[kubesteer_image]) as running:
         yield running
 
 
@@ -64,3 +80,9 @@ def control_plane(binaries: Binaries) -> Iterator[ControlPlane]:
     """etcd and an API server for the tests of one module. Each test starts the scheduler it needs, and stops it."""
     with ControlPlane(binaries) as running:
         yield running
+
+
+def _skip(reason: str) -> None:
+    if os.environ.get("KUBESTEER_REAL_NODES") == "required":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 def node(
@@ -16,6 +16,7 @@ def node(
     pods: int = 110,
     resources: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
+    taints: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
     """A node that is Ready from the start. `resources` adds extended ones, such as kubesteer.io/egress-bps."""
     amounts = {"cpu": cpu, "memory": memory, "pods": str(pods), **(resources or {})}
@@ -23,6 +24,7 @@ def node(
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **(labels or {})}},
+        "spec": {"taints": [dict(taint) for taint in taints]},
         "status": {
             "capacity": amounts,
             "allocatable": amounts,

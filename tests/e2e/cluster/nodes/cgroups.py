@@ -30,13 +30,13 @@ def create(name: str) -> None:
                 (folder / file).write_text((hierarchy / file).read_text())
 
 
-def removal_script(prefix: str) -> str:
-    """A shell script that removes the folders whose name begins with `prefix`.
+def removal_script(prefix: str, rest: str = "*") -> str:
+    """A shell script that removes the folders whose name is `prefix` and something that matches the glob `rest`.
 
     It gives the processes in them 10 s to end: a folder cannot go before its last process, and one that stays costs
     every later kubelet 3 s at its start.
     """
-    pattern = f"{ROOT}/*/{shlex.quote(prefix)}*"
+    pattern = f"{ROOT}/*/{shlex.quote(prefix)}{rest}"
     return f"""\
 for attempt in $(seq 100); do
   for folder in {pattern}; do [ -d "$folder" ] && find "$folder" -depth -type d -exec rmdir {{}} + 2>/dev/null; done

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 REAL = "bed.kubesteer.io/real-node"
 """The label by which KWOK, which manages every other node, leaves a real one alone."""
-KUBELET_PORT, HEALTH_PORT = 10250, 10248
+KUBELET_PORT, HEALTH_PORT, PROXY_HEALTH_PORT = 10250, 10248, 10256
+POD_BRIDGE = "pods"
 FILE_SYSTEM_MIB = 512
 """Size of the node's file system for volumes, small so that a pod can fill it."""
 STATE_FOLDERS = {
@@ -45,6 +46,10 @@ class NodeLayout:
     @property
     def kubelet_config(self) -> Path:
         return self.directory / "kubelet.json"
+
+    @property
+    def kube_proxy_config(self) -> Path:
+        return self.directory / "kube-proxy.json"
 
     @property
     def cni_folder(self) -> Path:
@@ -91,6 +96,29 @@ def kubelet(program: Path, layout: NodeLayout, *, kubeconfig: Path, address: str
     ]
 
 
+def kube_proxy(program: Path, layout: NodeLayout) -> list[str | Path]:
+    return [program, f"--config={layout.kube_proxy_config}"]
+
+
+def kube_proxy_configuration(layout: NodeLayout, *, kubeconfig: Path) -> dict[str, Any]:
+    """KubeProxyConfiguration. What a node says to a Service gets its address; what its pods say keeps theirs."""
+    return {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": "iptables",
+        "hostnameOverride": layout.name,
+        "clientConnection": {"kubeconfig": str(kubeconfig)},
+        "detectLocalMode": "BridgeInterface",
+        "detectLocal": {"bridgeInterface": POD_BRIDGE},
+        "healthzBindAddress": f"0.0.0.0:{PROXY_HEALTH_PORT}",
+        "metricsBindAddress": "127.0.0.1:10249",
+        "nodePortAddresses": ["primary"],
+        "iptables": {"localhostNodePorts": False, "syncPeriod": "30s", "minSyncPeriod": "100ms"},
+        # Zero leaves the machine's own limits alone.
+        "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+    }
+
+
 def containerd_toml(shim: Path, plugins: Path, layout: NodeLayout) -> str:
     """containerd's configuration. `restrict_oom_score_adj`: runc fails in the dark where it may not lower the score."""
     cri = "plugins.'io.containerd.cri.v1"
@@ -122,7 +150,7 @@ def cni_configuration(pods: str) -> str:
     address_range = {"ranges": [[{"subnet": pods}]], "routes": [{"dst": "0.0.0.0/0"}]}
     bridge = {
         "type": "bridge",
-        "bridge": "pods",
+        "bridge": POD_BRIDGE,
         "isGateway": True,
         "ipMasq": False,
         "hairpinMode": True,
@@ -132,8 +160,11 @@ def cni_configuration(pods: str) -> str:
     return json.dumps({"cniVersion": "1.0.0", "name": "bed", "plugins": [bridge, bandwidth]}, indent=2)
 
 
-def kubelet_configuration(layout: NodeLayout, *, client_ca: Path) -> dict[str, Any]:
-    """KubeletConfiguration. It reports often and sees pressure soon, so that tests need not wait."""
+def kubelet_configuration(layout: NodeLayout, *, client_ca: Path, dns: str | None) -> dict[str, Any]:
+    """KubeletConfiguration. It reports often and sees pressure soon, so that tests need not wait.
+
+    `dns` is the address that pods ask for names, where there is one.
+    """
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -163,6 +194,7 @@ def kubelet_configuration(layout: NodeLayout, *, client_ca: Path) -> dict[str, A
         "imageGCHighThresholdPercent": 100,
         "serializeImagePulls": False,
         "shutdownGracePeriod": "0s",
+        **({"clusterDNS": [dns], "clusterDomain": "cluster.local"} if dns else {}),
     }
 
 

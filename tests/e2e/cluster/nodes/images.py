@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from .oci import Image, write_archive, write_layer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..build import Binaries
 
 PAUSE = "localhost/bed/pause:1"
@@ -53,15 +55,15 @@ def node_archive(cache: Path, binaries: Binaries) -> Path:
     return file
 
 
-def base_layer(cache: Path) -> Path:
-    """Debian with Python and iperf3, as a layer; about 40 s the first time."""
-    file = _folder(cache) / f"debian-{_key(SUITE, *CONTENT, *LEFT_OUT)}.tar"
+def base_layer(cache: Path, content: Sequence[str] = CONTENT) -> Path:
+    """Debian with these packages, as a layer; about 40 s the first time."""
+    file = _folder(cache) / f"debian-{_key(SUITE, *content, *LEFT_OUT)}.tar"
     if file.exists():
         return file
     print(f"making a root file system of {SUITE} with debootstrap: the first time about 40 s", flush=True)
     with tempfile.TemporaryDirectory(dir=_folder(cache)) as folder:
         root = Path(folder) / "root"
-        _run("debootstrap", "--variant=minbase", f"--include={','.join(CONTENT)}", SUITE, str(root))
+        _run("debootstrap", "--variant=minbase", f"--include={','.join(content)}", SUITE, str(root))
         for path in LEFT_OUT:
             shutil.rmtree(root / path, ignore_errors=True)
         # tar and not write_layer: owners and modes are part of a root file system.

@@ -12,9 +12,15 @@ import random
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SERVICES = "10.96.0.0/16"
 API_SERVICE = "10.96.0.1"
+BRIDGES = {"management": "eth0", "wire": "eth1"}
+"""Bridge in the machine room to the node's interface that ends there."""
 LOWEST, HIGHEST = 100, 250
 """Rooms are numbered by the second byte of their addresses, above the services' 96."""
 
@@ -89,9 +95,9 @@ def connect_room(room_pid: int, addresses: Addresses, count: int) -> None:
     )
 
 
-def connect_node(room_pid: int, node_pid: int, addresses: Addresses, index: int, count: int, api_port: int) -> None:
-    """Lay both interfaces of a node, its routes, and its way to the API server's service address."""
-    for bridge, interface in (("management", "eth0"), ("wire", "eth1")):
+def connect_node(room_pid: int, node_pid: int, addresses: Addresses, index: int, count: int) -> None:
+    """Lay both interfaces of a node, and its routes."""
+    for bridge, interface in BRIDGES.items():
         _ip(
             room_pid,
             f"link add {_peer(bridge, index)} type veth peer name {interface} netns {node_pid}",
@@ -113,25 +119,36 @@ def connect_node(room_pid: int, node_pid: int, addresses: Addresses, index: int,
             if other != index
         ),
     )
+    # Bridged too: pods of one node may talk through a Service, and the answer has to be translated back.
+    for setting in ("ipv4/ip_forward", "bridge/bridge-nf-call-iptables"):
+        _inside(node_pid, "sh", "-c", f"echo 1 > /proc/sys/net/{setting}")
+
+
+def disconnect_node(room_pid: int, index: int) -> None:
+    """Take both interfaces of a node that has been killed: its namespace may go later than its processes."""
+    _ip(room_pid, *(f"link del {_peer(bridge, index)}" for bridge in BRIDGES), force=True)
+
+
+def lead_to_api_server(node_pid: int, addresses: Addresses, api_port: int) -> None:
+    """The one Service of a cluster without kube-proxy: its address leads to the API server."""
     for chain in ("PREROUTING", "OUTPUT"):
         to_service = ("-d", API_SERVICE, "-p", "tcp", "--dport", "443")
         target = ("-j", "DNAT", "--to-destination", f"{addresses.machine}:{api_port}")
         _inside(node_pid, "iptables", "-t", "nat", "-A", chain, *to_service, *target)
-    _inside(node_pid, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
 
 
-def set_wire(room_pid: int, index: int, *, up: bool) -> None:
-    """Give or take the carrier of a node's eth1, from the bridge's end as a cable would."""
-    _ip(room_pid, f"link set {_peer('wire', index)} {'up' if up else 'down'}")
+def set_carrier(room_pid: int, index: int, bridges: Iterable[str], *, up: bool) -> None:
+    """Give or take the carrier of a node's interfaces, from the bridges' ends as a cable would."""
+    _ip(room_pid, *(f"link set {_peer(bridge, index)} {'up' if up else 'down'}" for bridge in bridges))
 
 
 def _peer(bridge: str, index: int) -> str:
     return f"{bridge}-{index}"
 
 
-def _ip(pid: int | None, *lines: str) -> None:
+def _ip(pid: int | None, *lines: str, force: bool = False) -> None:
     """Run lines of `ip` in the network namespace of a process, or in this one."""
-    batch = ["ip", "-batch", "-"]
+    batch = ["ip", *(["-force"] if force else []), "-batch", "-"]
     _run(batch if pid is None else _entering(pid, batch), "\n".join(lines))
 
 

@@ -29,6 +29,7 @@ class Image:
     environment: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
     working_folder: str = "/"
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_archive(file: Path, images: Iterable[Image]) -> None:
@@ -70,6 +71,7 @@ def _write_image(archive: tarfile.TarFile, image: Image, written: set[str]) -> d
         "Env": [PATH, *(f"{name}={value}" for name, value in image.environment.items())],
         "WorkingDir": image.working_folder,
         "User": image.user,
+        "Labels": dict(image.labels),
     }
     if image.entrypoint:
         settings["Entrypoint"] = list(image.entrypoint)
@@ -78,6 +80,8 @@ def _write_image(archive: tarfile.TarFile, image: Image, written: set[str]) -> d
         **here,
         "config": settings,
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
+        # buildah refuses an image whose layers have none.
+        "history": [{"created_by": "bed"} for _ in layers],
     }
     manifest = {
         "schemaVersion": 2,
@@ -86,7 +90,9 @@ def _write_image(archive: tarfile.TarFile, image: Image, written: set[str]) -> d
         "layers": layers,
     }
     described = _add_json(archive, f"{MEDIA}.manifest.v1+json", manifest, written)
-    return {**described, "platform": here, "annotations": {"io.containerd.image.name": image.name}}
+    # The first is what containerd reads, the second what buildah and podman do.
+    names = {"io.containerd.image.name": image.name, "org.opencontainers.image.ref.name": image.name}
+    return {**described, "platform": here, "annotations": names}
 
 
 def _add_json(archive: tarfile.TarFile, media_type: str, value: Any, written: set[str]) -> dict[str, Any]:

@@ -27,8 +27,8 @@ NEEDED = {
 """File, or program on PATH, to the Debian package that has it."""
 
 
-ALSO = {"prometheus": "prometheus", "ethtool": "ethtool"}
-"""What tests/network_probes uses where it is there; no node needs it."""
+ALSO = {"prometheus": "prometheus", "ethtool": "ethtool", "buildah": "buildah", "/usr/sbin/haproxy": "haproxy"}
+"""What tests/network_probes and tests/availability use where it is there, and what builds images; no node needs it."""
 
 
 class PackagesError(Exception):
@@ -53,9 +53,9 @@ def why_not() -> str | None:
     return None
 
 
-def install() -> None:
+def install(needed: Mapping[str, str] = {**NEEDED, **ALSO}) -> None:
     """Install what is missing with apt-get, where this is root and there is one, and say so. Raises PackagesError."""
-    packages = missing({**NEEDED, **ALSO})
+    packages = missing(needed)
     if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     print(f"installing {', '.join(packages)} with apt-get ...", flush=True)
