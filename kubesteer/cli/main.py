@@ -13,6 +13,7 @@ app = cyclopts.App(
   kubesteer try --ops http://127.0.0.1:8889 --as-json
   kubesteer rewards                         what was learned of pods and nodes
   kubesteer rewards explain web node-3
+  kubesteer deploy --dry-run                what it takes on your cluster
 """,
     help_format="plaintext",
 )
@@ -21,6 +22,10 @@ app.command(
     "kubesteer.cli.rewards:app", name="rewards", help="What was learned: show, explain, set, reset, export, import."
 )
 app.command("kubesteer.cli.config:app", name="config", help="kube-scheduler's configuration: check one, or make one.")
+app.command("kubesteer.cli.keep:app", name="keep", help="Keep certificates, and etcd's users, as they must be.")
+app.command("kubesteer.cli.deploy:deploy_app", name="deploy", help="Deploy kubesteer on a cluster, and prove it.")
+app.command("kubesteer.cli.deploy:undeploy_app", name="undeploy", help="Remove it, and show that nothing is left.")
+app.command("kubesteer.cli.deploy:status_app", name="status", help="How the deployment stands, and what is wrong.")
 
 
 def main() -> None:

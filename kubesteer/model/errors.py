@@ -10,6 +10,7 @@ KubesteerError
 └── Unavailable             a dependency did not answer; the caller goes on with what it has
     ├── StoreUnavailable    etcd
     ├── ClusterUnavailable  the API server or the cluster file
+    │   └── KubectlFailed   ... through kubectl, which says why
     └── MetricsUnavailable  a kubelet's or Prometheus' measurements
 """
 
@@ -58,6 +59,10 @@ class StoreUnavailable(Unavailable):
 
 class ClusterUnavailable(Unavailable):
     """The source of nodes and pods did not answer."""
+
+
+class KubectlFailed(ClusterUnavailable):
+    """kubectl is not there, or ended with an error; the message has its own words."""
 
 
 class MetricsUnavailable(Unavailable):

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def issue_secrets(
-    folder: Path, *, lasts: dt.timedelta = dt.timedelta(days=90), addresses: Sequence[str] = ()
-) -> None:
+def issue_secrets(folder: Path, *, lasts: dt.timedelta = dt.timedelta(days=90), addresses: Sequence[str] = ()) -> None:
     """Write <folder>/<Secret>/{ca.crt,tls.crt,tls.key} of each Certificate in manifests/ that is no authority.
 
     `addresses`: what a server is reached by besides its names.

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from kubesteer.cli.keep_loop import Metrics as KeeperMetrics
+from kubesteer.cli.keep_loop import Round
 from kubesteer.clients.rewards.memory import MemoryStore
 from kubesteer.clients.rewards.memory_column import MemoryColumnStore
 from tests.agent.builders import NODE
@@ -62,15 +66,20 @@ def families(text: str) -> Iterator[tuple[str, set[str]]]:
             yield sample.name, set(sample.labels)
 
 
+def keeper_page() -> str:
+    """Metrics of a keeper after a round in which one certificate was there."""
+    metrics, now = KeeperMetrics(), datetime(2026, 1, 1, tzinfo=UTC)
+    metrics.see(Round(done={}, faults={}, ends={"kubesteer-etcd-server": now + timedelta(days=60)}), {}, {}, now)
+    return generate_latest(metrics.registry).decode()
+
+
 @pytest.fixture
 async def known() -> Known:
-    """Names of samples as they are scraped from both services, and their labels."""
-    pages = [(await service().ops("/metrics")).text]
+    """Names of samples as they are scraped from both services and the keeper, and their labels."""
+    pages = [(await service().ops("/metrics")).text, keeper_page()]
     async with FakeApi() as api:
         store = MemoryColumnStore(MemoryStore("/kubesteer"), node=NODE, holder="agent-1")
         async with agent_on(api, store) as running:
-            from prometheus_client import generate_latest
-
             pages.append(generate_latest(running.agent.metrics.registry).decode())
     found: dict[str, set[str]] = {}
     for page in pages:

@@ -19,21 +19,42 @@ from typing import Any
 import pytest
 
 from kubesteer.clients.kubelet.summary import pod_counters
+from kubesteer.clients.kubernetes.certificate_requests import (
+    Csr,
+    RequestAnswers,
+    answer_to,
+    ask_for_certificate,
+    requests_to,
+)
 from kubesteer.clients.kubernetes.events import NodeReference, create_event, pod_events
+from kubesteer.clients.kubernetes.objects import Metadata
 from kubesteer.clients.kubernetes.own_node import OwnNode, own_node
 from kubesteer.clients.kubernetes.pod_runs import pods_of_node
 from kubesteer.clients.kubernetes.reflector import Pace, Reflector
+from kubesteer.clients.kubernetes.reviews import READINESS_DETAILS, Reviews
+from kubesteer.clients.kubernetes.secrets import Secrets
 from kubesteer.clients.kubernetes.source import KubernetesSource
+from kubesteer.clients.kubernetes.workloads import Workloads
 from kubesteer.clients.metrics_server import Answer
 from kubesteer.model.network import DEFAULT_NETWORK
+from kubesteer.model.secrets import SecretWrite
 from tests.cluster_state.sink import RecordingSink
+from tests.service.harness import service as extender_service
 
 from .written import ROOT, written
 
 Right = tuple[str, str, str]
 """API group, resource and verb."""
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-CALLERS = {"reflector.py", "own_node.py", "events.py"}
+CALLERS = {
+    "reflector.py",
+    "own_node.py",
+    "events.py",
+    "reviews.py",
+    "certificate_requests.py",
+    "secrets.py",
+    "workloads.py",
+}
 """The only modules that call the API server; what is run below must reach each of them."""
 
 
@@ -45,20 +66,21 @@ class Recorder:
         self.watching = asyncio.Event()
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
-        listed = path.rpartition("/")[2] in {"nodes", "pods", "events"}
+        listed = path.rpartition("/")[2] in {"nodes", "pods", "events", "certificatesigningrequests"}
         self._note("list" if listed else "get", path)
         return json.dumps(
             {"metadata": {"resourceVersion": "1"}, "items": []} if listed else {"metadata": {"name": "n"}}
         ).encode()
 
     async def post(self, path: str, _body: bytes) -> bytes:
+        """Every token is somebody's, who may do everything."""
         self._note("create", path)
-        return b"{}"
+        return b'{"metadata": {"name": "n"}, "status": {"authenticated": true, "user": {"username": "somebody"}, "allowed": true}}'
 
     async def patch(self, path: str, _body: bytes, *, content_type: str) -> bytes:
         assert content_type
         self._note("patch", path)
-        return b"{}"
+        return b'{"metadata": {"name": "n"}}'
 
     async def stream(self, path: str, _params: Mapping[str, str], *, silence_s: float) -> AsyncGenerator[bytes, None]:
         assert silence_s > 0
@@ -74,9 +96,10 @@ class Recorder:
         return Answer(200, b'{"pods": []}')
 
     def _note(self, verb: str, path: str) -> None:
-        found = re.fullmatch(r"/api/v1/(?:namespaces/[^/]+/)?(\w+)(?:/[^/]+(/\w+)?)?", path)
+        path = path.partition("?")[0]
+        found = re.fullmatch(r"/(?:api|apis/([\w.]+))/v1/(?:namespaces/[^/]+/)?(\w+)(?:/[^/]+(/\w+)?)?", path)
         assert found, path
-        self.rights.add(("", found[1] + (found[2] or ""), verb))
+        self.rights.add((found[1] or "", found[2] + (found[3] or ""), verb))
 
 
 async def follow(api: Recorder, resource: Any) -> None:
@@ -121,6 +144,9 @@ CLIENTS: Mapping[str, Callable[[Recorder], Awaitable[Any]]] = {
     "create_event": lambda api: create_event(api, NodeReference("n", "u"), reason="r", message="m", now=NOW),  # type: ignore[arg-type]
     "pod_events": lambda api: pod_events(api, "default", "u"),  # type: ignore[arg-type]
     "pod_counters": pod_counters,  # type: ignore[arg-type]
+    "ask_for_certificate": lambda api: ask_for_certificate(api, b"", signer="s", prefix="p"),  # type: ignore[arg-type]
+    "answer_to": lambda api: answer_to(api, "n"),  # type: ignore[arg-type]
+    "Reviews": lambda api: Reviews(api).ask(["Bearer token"], "get", "/metrics"),
 }
 
 
@@ -138,15 +164,14 @@ async def rights_used(service: str) -> set[Right]:
     return api.rights
 
 
-def rights_granted(role: str) -> set[Right]:
+def rights_granted(role: str, kind: str = "ClusterRole") -> set[Right]:
     [found] = [
-        each.object
-        for each in written()
-        if each.object["kind"] == "ClusterRole" and each.object["metadata"]["name"] == role
+        each.object for each in written() if each.object["kind"] == kind and each.object["metadata"]["name"] == role
     ]
     return {
         (group, resource, verb)
         for rule in found["rules"]
+        if "nonResourceURLs" not in rule
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -154,10 +179,46 @@ def rights_granted(role: str) -> set[Right]:
 
 
 @pytest.mark.parametrize(
-    ("service", "role"), [("extender", "kubesteer-extender"), ("monitor_agent", "kubesteer-agent")]
+    ("service", "roles"),
+    [
+        ("extender", ["kubesteer-extender"]),
+        # The second one is the component monitoring's, the third one node-certificates'.
+        ("monitor_agent", ["kubesteer-agent", "kubesteer-agent-reviews", "kubesteer-agent-requests"]),
+    ],
 )
-async def test_a_service_account_has_the_rights_that_its_service_uses_and_no_other(service: str, role: str) -> None:
-    assert await rights_used(service) == rights_granted(role)
+async def test_a_service_account_has_the_rights_that_its_service_uses_and_no_other(
+    service: str, roles: list[str]
+) -> None:
+    granted = [rights_granted(role) for role in roles]
+    assert await rights_used(service) == set().union(*granted)
+    assert sum(map(len, granted)) == len(set().union(*granted))
+
+
+def test_only_the_component_monitoring_lets_agents_review_tokens() -> None:
+    assert rights_granted("kubesteer-agent-reviews") == {
+        ("authentication.k8s.io", "tokenreviews", "create"),
+        ("authorization.k8s.io", "subjectaccessreviews", "create"),
+    }
+    [file] = {each.file for each in written() if each.object["metadata"]["name"] == "kubesteer-agent-reviews"}
+    assert file.parent.name == "monitoring"
+
+
+def test_who_may_read_the_ops_ports_may_read_every_page_and_a_scraper_metrics_alone() -> None:
+    pages = {getattr(route, "path", "") for route in extender_service().parts.ops.routes}
+    reader = urls_granted("kubesteer-ops-reader")
+    assert {url for url, _ in reader} == {page_right(page) for page in pages - {"/healthz"}}
+    assert {url for url, verb in reader if verb == "post"} == {"/explain"}
+    assert urls_granted("kubesteer-metrics-reader") == {("/metrics", "get")}
+
+
+def page_right(page: str) -> str:
+    """What a role names for a page: those below a mount, and the details of readiness."""
+    return {"/static-offline-docs": "/static-offline-docs/*", "/readyz": READINESS_DETAILS}.get(page, page)
+
+
+def urls_granted(name: str) -> set[tuple[str, str]]:
+    [role] = [e.object for e in written() if (e.object["kind"], e.object["metadata"]["name"]) == ("ClusterRole", name)]
+    return {(url, verb) for rule in role["rules"] for url in rule["nonResourceURLs"] for verb in rule["verbs"]}
 
 
 async def test_only_the_component_for_the_taint_gives_what_a_taint_takes() -> None:
@@ -193,6 +254,12 @@ def test_the_role_bindings_give_each_role_to_its_own_account() -> None:
         ("kubesteer-extender", "kubesteer-extender"),
         ("kubesteer-agent", "kubesteer-agent"),
         ("kubesteer-agent-taint", "kubesteer-agent"),
+        ("kubesteer-agent-reviews", "kubesteer-agent"),
+        ("kubesteer-metrics-reader", "kubesteer-metrics"),
+        ("kubesteer-agent-requests", "kubesteer-agent"),
+        ("kubesteer-keeper", "kubesteer-keeper"),
+        ("kubesteer-keeper-certificates", "kubesteer-keeper"),
+        ("kubesteer-keeper-requests", "kubesteer-keeper"),
         ("system:kube-scheduler", "kubesteer-scheduler"),
         ("system:volume-scheduler", "kubesteer-scheduler"),
         ("extension-apiserver-authentication-reader", "kubesteer-scheduler"),
@@ -205,5 +272,49 @@ def test_no_role_gives_secrets_wildcards_or_ways_to_more_rights() -> None:
     dangerous = {"*", "escalate", "bind", "impersonate"}
     for each in written():
         for rule in each.object.get("rules", ()) if each.object["kind"].endswith("Role") else ():
-            assert not dangerous & {*rule["verbs"], *rule["resources"], *rule["apiGroups"]}, str(each)
-            assert "secrets" not in rule["resources"], str(each)
+            named = {name for names in rule.values() for name in names}
+            assert not dangerous & named, str(each)
+            assert "secrets" not in named or each.object["metadata"]["name"].startswith("kubesteer-keeper"), str(each)
+
+
+async def use_secrets(api: Recorder) -> None:
+    secrets = Secrets(api, "kubesteer")  # type: ignore[arg-type]
+    stored = (await secrets.read(["s"]))["s"]
+    for over in (None, stored):
+        await secrets.write(SecretWrite("s", over, {}, {}, "why"))
+
+
+async def restart(api: Recorder) -> None:
+    workloads = Workloads(api, "kubesteer")  # type: ignore[arg-type]
+    for kind, name in (("Deployment", "d"), ("StatefulSet", "s")):
+        await workloads.look(kind, name)  # type: ignore[arg-type]
+        await workloads.annotate_pods(kind, name, {})  # type: ignore[arg-type]
+
+
+async def answer_requests(api: Recorder) -> None:
+    """It follows nodes too, and approves and signs, which the API server asks for beside the patches."""
+    csr, answers = Csr(metadata=Metadata(name="c")), RequestAnswers(api)  # type: ignore[arg-type]
+    await answers.decide(csr, "Approved", reason="r", message="m", now=NOW)
+    await answers.hand_out(csr, b"")
+    await follow(api, requests_to("s", put=nothing, delete=nothing))
+    api.watching.clear()
+    await follow(api, own_node("n", put=nothing, delete=nothing))
+    api.rights |= {("certificates.k8s.io", "signers", verb) for verb in ("approve", "sign")}
+
+
+async def test_the_keeper_has_the_rights_that_its_parts_use_and_no_other() -> None:
+    making, answering = Recorder(), Recorder()
+    await use_secrets(making)
+    await restart(making)
+    await answer_requests(answering)
+    assert making.rights == rights_granted("kubesteer-keeper-certificates", "Role")
+    assert answering.rights == rights_granted("kubesteer-keeper-requests")
+    assert rights_granted("kubesteer-keeper", "Role") == {("", "secrets", "get")}
+
+
+def test_all_rights_of_the_keeper_but_to_create_and_list_are_for_names() -> None:
+    for each in written():
+        if each.object["kind"].endswith("Role") and each.object["metadata"]["name"].startswith("kubesteer-keeper"):
+            for rule in each.object["rules"]:
+                by_name = set(rule["verbs"]) <= {"create", "list", "watch"} or "resourceNames" in rule
+                assert by_name or rule["resources"][0].startswith("certificatesigningrequests/"), str(each)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from extender import settings as extender_settings
+from kubesteer.cli import keep_settings
 from kubesteer.model.errors import InvalidSettings
 from monitor_agent import settings_file as agent_settings
 from monitor_agent.settings import Settings as AgentSettings
@@ -16,6 +17,10 @@ from monitor_agent.settings import Settings as AgentSettings
 from .written import MANIFESTS, kustomizations, named_files, pod_spec, written
 
 EXTENDER_FILES = [MANIFESTS / "base/extender/settings.yaml", MANIFESTS / "overlays/dev/extender-settings.yaml"]
+KEEPER_FILES = [
+    MANIFESTS / folder / "settings.yaml"
+    for folder in ("base/keeper", "components/self-signed", "components/node-certificates")
+]
 AGENT_FILES = [MANIFESTS / "base/agent/settings.yaml", MANIFESTS / "overlays/dev/agent-settings.yaml"]
 
 
@@ -30,7 +35,11 @@ def mounts(spec: Any) -> set[Path]:
 
 def test_these_are_all_files_of_settings() -> None:
     named = {path for each in kustomizations() for field, path in named_files(each) if field == "files"}
-    assert {path for path in named if path.name.endswith("settings.yaml")} == {*EXTENDER_FILES, *AGENT_FILES}
+    assert {path for path in named if path.name.endswith("settings.yaml")} == {
+        *EXTENDER_FILES,
+        *AGENT_FILES,
+        *KEEPER_FILES,
+    }
 
 
 @pytest.mark.parametrize("file", EXTENDER_FILES, ids=lambda file: str(file.relative_to(MANIFESTS)))
@@ -59,6 +68,13 @@ def test_extender_and_agents_mean_the_same_store_and_learn_alike() -> None:
     assert reader.policy == writer.learning.learner
 
 
+def test_the_keeper_means_the_same_store_as_the_services() -> None:
+    reader = extender_settings.load(EXTENDER_FILES[0]).rewards
+    for file in KEEPER_FILES:
+        etcd = keep_settings.load(file).etcd
+        assert (etcd.endpoints, etcd.prefix) == (list(reader.endpoints), reader.prefix)
+
+
 def test_a_pod_is_given_the_time_to_drain() -> None:
     listen = extender_settings.load(EXTENDER_FILES[0]).listen
     assert (
@@ -84,7 +100,13 @@ VALUES = {
     "KUBESTEER_REWARDS__ENDPOINTS": '["etcd-0.example.com:2379", "etcd-1.example.com:2379"]',
     "KUBESTEER_AGENT_STORE__ENDPOINTS": '["etcd-0.example.com:2379", "etcd-1.example.com:2379"]',
     "KUBESTEER_AGENT_NETWORK__MARK": "both",
+    "KUBESTEER_AGENT_STORE__CERTIFICATE": "request",
+    "KUBESTEER_AGENT_STORE__CERT_FILE": "/run/kubesteer/tls.crt",
+    "KUBESTEER_AGENT_STORE__KEY_FILE": "/run/kubesteer/tls.key",
     "KUBESTEER_AGENT_OPS__HOST": "fd00::1",
+    "KUBESTEER_AGENT_OPS__AUTH": "kubernetes",
+    "KUBESTEER_AGENT_OPS__CERT_FILE": "/etc/kubesteer/server/tls.crt",
+    "KUBESTEER_AGENT_OPS__KEY_FILE": "/etc/kubesteer/server/tls.key",
 }
 
 

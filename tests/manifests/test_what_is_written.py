@@ -19,6 +19,7 @@ from .written import (
     faults_of,
     kustomizations,
     named_files,
+    patches,
     pod_spec,
     written,
 )
@@ -134,10 +135,12 @@ def test_what_is_mounted_is_a_volume_and_every_volume_is_mounted(each: Written) 
 
 
 def test_cert_manager_makes_every_secret_that_a_pod_mounts_and_no_other() -> None:
+    """What a patch adds to a pod among them."""
+    pods = [*(each.object for each in PODS), *patches()]
     mounted = {
         volume["secret"]["secretName"]
-        for each in PODS
-        for volume in (pod_spec(each.object) or {}).get("volumes", ())
+        for each in pods
+        for volume in (pod_spec(each) or {}).get("volumes", ())
         if "secret" in volume
     }
     made = {
@@ -205,3 +208,39 @@ def test_no_certificate_has_the_name_of_its_authority() -> None:
     authorities = {spec["commonName"] for spec in certificates if spec.get("isCA")}
     assert len(authorities) == 3
     assert not authorities & {spec["commonName"] for spec in certificates if not spec.get("isCA")}
+
+
+def test_probes_speak_as_the_ops_port_does() -> None:
+    """TLS with the base's settings, none with those of dev; the same for agents on a node's address."""
+    for deployment, settings in (
+        (the("Deployment", "kubesteer-extender"), "base/extender/settings.yaml"),
+        (patch_of("overlays/dev/extender.yaml"), "overlays/dev/extender-settings.yaml"),
+    ):
+        ops = yaml.safe_load((MANIFESTS / settings).read_text())["ops"]
+        assert schemes(deployment) == {"HTTPS" if ops.get("tls") else "HTTP"}
+    assert schemes(patch_of("components/monitoring/agent-on-node-address.yaml")) == {"HTTPS"}
+    assert schemes(the("DaemonSet", "kubesteer-agent")) == {"HTTP"}
+
+
+def patch_of(file: str) -> Any:
+    return next(yaml.safe_load_all((MANIFESTS / file).read_text()))
+
+
+def schemes(workload: Any) -> set[str]:
+    [container] = (pod_spec(workload) or {})["containers"]
+    return {container[f"{kind}Probe"]["httpGet"].get("scheme", "HTTP") for kind in ("readiness", "liveness")}
+
+
+@pytest.mark.parametrize(("kind", "name"), [("ServiceMonitor", "extender"), ("PodMonitor", "agent")])
+def test_prometheus_trusts_the_authority_and_the_name_of_the_certificate_that_it_meets(kind: str, name: str) -> None:
+    spec = the(kind, f"kubesteer-{name}")["spec"]
+    [endpoint] = spec.get("endpoints") or spec["podMetricsEndpoints"]
+    certificate = the("Certificate", f"kubesteer-{name}-server")["spec"]
+    assert endpoint["scheme"] == "https"
+    assert endpoint["tlsConfig"]["ca"]["secret"] == {"name": certificate["secretName"], "key": "ca.crt"}
+    assert [endpoint["tlsConfig"]["serverName"]] == certificate["dnsNames"]
+    assert not {"bearerTokenFile", "bearerTokenSecret"} & endpoint.keys()
+    token = the("Secret", endpoint["authorization"]["credentials"]["name"])
+    assert token["type"] == "kubernetes.io/service-account-token"
+    account = token["metadata"]["annotations"]["kubernetes.io/service-account.name"]
+    assert not the("ServiceAccount", account)["automountServiceAccountToken"]

@@ -71,6 +71,12 @@ def written() -> list[Written]:
     return [Written(file, thing) for file in sorted(files) for thing in yaml.safe_load_all(file.read_text())]
 
 
+def patches() -> list[Object]:
+    """Every strategic merge patch that a kustomization names."""
+    files = {file for each in kustomizations() for field, file in named_files(each) if field == "patches"}
+    return [thing for file in sorted(files) for thing in yaml.safe_load_all(file.read_text()) if "kind" in thing]
+
+
 def pod_spec(thing: Mapping[str, Any]) -> Object | None:
     """The pod template's spec of a workload; None for what makes no pods."""
     match thing["kind"]:

@@ -20,6 +20,7 @@ from kubesteer.model.errors import ClusterUnavailable, InvalidSettings
 
 GONE = 410
 CONFLICT = 409
+NOT_FOUND = 404
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 """Merges lists that have a key, such as conditions by their type; a merge patch replaces them."""

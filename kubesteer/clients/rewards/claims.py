@@ -12,7 +12,9 @@ from kubesteer.model.errors import InvalidRecord, InvalidSettings
 from kubesteer.model.node_state import NodeState
 from kubesteer.model.reward import (
     VERSION,
+    KeyRange,
     RewardRecord,
+    below,
     encode_key,
     encode_value,
     escaped_name,
@@ -24,9 +26,14 @@ LARGEST_RECORD_BYTES = 1 << 20
 """etcd takes requests of up to 1.5 MiB."""
 
 
+def claims_range(prefix: str) -> KeyRange:
+    """The keys of every node's claim."""
+    return below(f"{prefix.rstrip('/')}/agents/v{VERSION}/".encode())
+
+
 def claim_key(prefix: str, node: str) -> bytes:
     """The key of the claim on a node's column."""
-    return f"{prefix.rstrip('/')}/agents/v{VERSION}/".encode() + escaped_name("node", node)
+    return claims_range(prefix).start + escaped_name("node", node)
 
 
 def encode_claim(holder: str, since_s: float) -> bytes:

@@ -21,7 +21,11 @@ Metadata = tuple[tuple[str, str], ...]
 
 _REQUIRE_LEADER = ("hasleader", "true")
 """A member cut off from the others ends its watches instead of going quiet."""
-_LOGIN_AGAIN = ("invalid auth token", "revision of auth store is old", "user name is empty")
+_USERS_CHANGED = ("revision of auth store is old", "auth: revision in header is old")
+"""A user or role was changed between a request's arrival and its turn. Nothing was done: it is made again."""
+_LOGIN_AGAIN = ("invalid auth token", "user name is empty", *_USERS_CHANGED)
+_ATTEMPTS = 4
+"""Before the last one. A change of users is quick, but seldom comes alone."""
 _FULL = "database space exceeded"
 _WHEN_FULL = "; compact and defragment it and disarm its alarm, or raise --quota-backend-bytes"
 _REMOVED = 1
@@ -183,12 +187,14 @@ class EtcdConnection:
     async def call(self, service: str, method: str, request: Any, *, none_when: str | None = None) -> Any:
         """The answer to one request; None when etcd refuses it with the text `none_when`."""
         try:
-            try:
-                return await self._wire.call(service, method, request, self._token)
-            except grpc.RpcError as exc:
-                if self._options.user is None or not _asks_for_login(exc):
-                    raise
-            await self.log_in()
+            for _ in range(_ATTEMPTS):
+                try:
+                    return await self._wire.call(service, method, request, self._token)
+                except grpc.RpcError as exc:
+                    if self._options.user is not None and _asks_for_login(exc):
+                        await self.log_in()
+                    elif not _has_met_a_change_of_users(exc):
+                        raise
             return await self._wire.call(service, method, request, self._token)
         except grpc.RpcError as exc:
             if none_when is not None and none_when in _details(exc):
@@ -217,6 +223,10 @@ def head_of(answer: Any) -> Head:
 def _asks_for_login(exc: grpc.RpcError) -> bool:
     """Tokens run out (5 min unused by default), and every change of users or roles makes them void."""
     return exc.code() is grpc.StatusCode.UNAUTHENTICATED or any(text in _details(exc) for text in _LOGIN_AGAIN)
+
+
+def _has_met_a_change_of_users(exc: grpc.RpcError) -> bool:
+    return any(text in _details(exc) for text in _USERS_CHANGED)
 
 
 def _details(exc: grpc.RpcError) -> str:

@@ -1,0 +1,161 @@
+"""The keeper's composition root: opens what the settings name, joins the parts, and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from kubesteer.certificates.issuing import Maker
+from kubesteer.certificates.planning import signer
+from kubesteer.certificates.values import ETCD, wanted
+from kubesteer.cli.keep_access import AccessKeeper
+from kubesteer.cli.keep_certificates import CertificateKeeper
+from kubesteer.cli.keep_loop import Keeper, Log, Round
+from kubesteer.cli.keep_ops import serving
+from kubesteer.cli.keep_requests import RequestKeeper
+from kubesteer.cli.keep_settings import KeeperSettings
+from kubesteer.clients.kubernetes.access import from_kubeconfig, in_cluster
+from kubesteer.clients.kubernetes.api import ApiServer
+from kubesteer.clients.kubernetes.certificate_requests import RequestAnswers, requests_to
+from kubesteer.clients.kubernetes.objects import Object, ObjectT
+from kubesteer.clients.kubernetes.reflector import Pace, Reflector
+from kubesteer.clients.kubernetes.resource import NODES, Resource, by_name, resource
+from kubesteer.clients.kubernetes.secrets import Secrets
+from kubesteer.clients.kubernetes.workloads import Workloads
+from kubesteer.model.errors import ClusterUnavailable
+from kubesteer.model.etcd_users import AGENT, AGENT_SIGNER
+
+_SYNC_WITHIN_S = 30.0
+
+
+async def keep(settings: KeeperSettings, environ: Mapping[str, str], log: Log) -> None:
+    """Rounds until SIGTERM or SIGINT. Raises InvalidSettings."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with opened(settings, environ, log) as keeper, serving(settings.ops, keeper) as url:
+        log.info("started", ops=url, namespace=settings.cluster.namespace)
+        tasks: set[asyncio.Task[object]] = {asyncio.create_task(stop.wait()), asyncio.create_task(keeper.run())}
+        done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping")
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        for task in done:
+            task.result()
+
+
+async def keep_once(settings: KeeperSettings, environ: Mapping[str, str], log: Log) -> Round:
+    """One round. Raises InvalidSettings."""
+    async with opened(settings, environ, log) as keeper:
+        return await keeper.round()
+
+
+@asynccontextmanager
+async def opened(settings: KeeperSettings, environ: Mapping[str, str], log: Log) -> AsyncIterator[Keeper]:
+    """The keeper, following nodes and requests where it needs them. Raises InvalidSettings."""
+    cluster, certificates, etcd = settings.cluster, settings.certificates, settings.etcd
+    load = (
+        in_cluster(environ)
+        if cluster.kubeconfig is None
+        else from_kubeconfig(cluster.kubeconfig, context=cluster.context)
+    )
+    make = Maker(lambda: ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number)
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(ApiServer(load, timeout_s=cluster.timeout_s))
+        secrets = Secrets(api, cluster.namespace)
+        keeper_of_certificates = keeper_of_access = requests = None
+        followed = _Nodes(api)
+        if certificates.make:
+            keeper_of_certificates = CertificateKeeper(
+                wanted(cluster.namespace, members=certificates.members, per_node=etcd.per_node),
+                certificates.lives(),
+                secrets,
+                Workloads(api, cluster.namespace),
+                make,
+                _now,
+            )
+        if etcd.manage:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubesteer-keeper-")))
+            keeper_of_access = AccessKeeper(etcd, secrets, followed.names, folder)
+            stack.push_async_callback(keeper_of_access.close)
+        if etcd.per_node and keeper_of_certificates is not None and keeper_of_access is not None:
+            of_certificates = keeper_of_certificates
+            requests = RequestKeeper(
+                RequestAnswers(api),
+                account=f"system:serviceaccount:{cluster.namespace}:{AGENT}",
+                lasts=certificates.lives().node,
+                signer=lambda: signer(of_certificates.secrets.get(ETCD), _now()),
+                nodes=followed.names,
+                admit=keeper_of_access.admit,
+                make=make,
+                now=_now,
+            )
+            following = _followed(api, requests_to(AGENT_SIGNER, put=requests.put, delete=requests.delete))
+            await _started(stack, followed.reflector, following)
+        yield Keeper(
+            keeper_of_certificates,
+            keeper_of_access.step if keeper_of_access is not None else None,
+            requests,
+            pace=settings.pace,
+            now=_now,
+            log=log,
+        )
+
+
+class _Nodes:
+    """The names of all nodes."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._names: set[str] = set()
+        nodes = resource(
+            Object,
+            NODES,
+            kind="Node",
+            put=lambda node: self._names.add(node.metadata.name),
+            delete=self._names.discard,
+            key=by_name,
+        )
+        self.reflector = _followed(api, nodes)
+
+    def names(self) -> Collection[str]:
+        """Raises ClusterUnavailable until they are known."""
+        if not self.reflector.synced:
+            raise ClusterUnavailable(f"nodes are not listed yet: {self.reflector.fault or 'the list has not ended'}")
+        return self._names
+
+
+def _followed(api: ApiServer, what: Resource[ObjectT]) -> Reflector[ObjectT]:
+    random = Random(os.urandom(16))  # noqa: S311 - spreads out attempts
+    return Reflector(api, what, pace=Pace(), random=random, clock=time.monotonic, sleep=asyncio.sleep)
+
+
+async def _started(stack: AsyncExitStack, *reflectors: Reflector[Any]) -> None:
+    """Runs them until the stack ends; goes on when all have listed once, or it takes too long."""
+    tasks = [asyncio.create_task(each.run()) for each in reflectors]
+
+    async def end() -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    stack.push_async_callback(end)
+    give_up_s = time.monotonic() + _SYNC_WITHIN_S
+    while not all(each.synced for each in reflectors) and time.monotonic() < give_up_s:  # noqa: ASYNC110 - they tell nobody
+        await asyncio.sleep(0.05)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

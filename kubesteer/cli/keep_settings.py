@@ -1,0 +1,117 @@
+"""Settings of the keeper, with their meaning and default; read from a YAML file."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import yaml
+from msgspec import Meta, field
+
+from kubesteer.certificates.values import MAINTENANCE, Lives
+from kubesteer.model.errors import InvalidSettings
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Days = Annotated[float, Meta(gt=0, le=36_500)]
+
+
+class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings that belong together."""
+
+
+class Cluster(Group, frozen=True):
+    """How the API server is reached, and where kubesteer is."""
+
+    kubeconfig: Annotated[str | None, Meta(description="kubeconfig file; none takes the pod's service account.")] = None
+    context: Annotated[str | None, Meta(description="Context in it; none takes the current one.")] = None
+    namespace: Annotated[str, Meta(min_length=1, description="kubesteer's namespace.")] = "kubesteer"
+    timeout_s: Annotated[Seconds, Meta(description="Longest wait for an answer.")] = 30.0
+
+
+class Certificates(Group, frozen=True):
+    """Which certificates are made, and how long they last."""
+
+    make: Annotated[bool, Meta(description="Make and renew every Secret; else others do.")] = False
+    leaf_days: Annotated[Days, Meta(description="Life of a certificate; it is renewed at two thirds.")] = 90.0
+    node_days: Annotated[Days, Meta(description="Life of an agent's own certificate.")] = 7.0
+    authority_days: Annotated[Days, Meta(description="Life of an authority.")] = 3650.0
+    authority_early_days: Annotated[Days, Meta(description="So long before its end it is followed by another.")] = 365.0
+    spread_s: Annotated[
+        Seconds, Meta(description="Until every pod has a changed Secret in its files; the kubelet takes up to 120 s.")
+    ] = 300.0
+    members: Annotated[int, Meta(ge=1, le=9, description="Members of etcd's cluster.")] = 3
+
+    def lives(self) -> Lives:
+        """Raises InvalidSettings."""
+        return Lives(
+            leaf=timedelta(days=self.leaf_days),
+            node=timedelta(days=self.node_days),
+            authority=timedelta(days=self.authority_days),
+            authority_early=timedelta(days=self.authority_early_days),
+            spread=timedelta(seconds=self.spread_s),
+        )
+
+
+class Etcd(Group, frozen=True):
+    """Users, roles and authentication of etcd."""
+
+    manage: Annotated[bool, Meta(description="Keep users and roles, and authentication on.")] = True
+    endpoints: Annotated[list[str], Meta(min_length=1, description="etcd endpoints, host:port.")] = field(
+        default_factory=lambda: ["kubesteer-etcd.kubesteer.svc:2379"]
+    )
+    prefix: Annotated[str, Meta(min_length=1, description="As in the services' settings.")] = "/kubesteer"
+    secret: Annotated[str, Meta(min_length=1, description="Secret with the certificate of etcd's root.")] = MAINTENANCE
+    per_node: Annotated[bool, Meta(description="Each agent has a certificate, a user and a role of its own.")] = False
+    looks: Annotated[int, Meta(ge=1, le=10_000, description="Nodes' roles looked at in a round.")] = 50
+
+
+class Pace(Group, frozen=True):
+    """How often it looks."""
+
+    every_s: Annotated[Seconds, Meta(description="Between two rounds.")] = 60.0
+    retry_s: Annotated[Seconds, Meta(description="After a round with a fault, or with something done.")] = 5.0
+
+
+class Ops(Group, frozen=True):
+    """Health and metrics."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="Port; 0 takes a free one.")] = 8891
+
+
+class Logs(Group, frozen=True):
+    """What is written to standard output, as lines of JSON."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least that is told.")] = "info"
+
+
+class KeeperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All settings, by group."""
+
+    cluster: Cluster = Cluster()
+    certificates: Certificates = Certificates()
+    etcd: Etcd = field(default_factory=Etcd)
+    pace: Pace = Pace()
+    ops: Ops = Ops()
+    log: Logs = Logs()
+
+
+def load(path: Path | None) -> KeeperSettings:
+    """The settings of a file (none: defaults). Raises InvalidSettings that names the field."""
+    if path is None:
+        return KeeperSettings()
+    try:
+        settings = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, KeeperSettings)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise InvalidSettings(f"{path}: {exc}") from exc
+    except msgspec.ValidationError as exc:
+        raise InvalidSettings(f"{path}: {str(exc).replace('`$.', '`')}") from exc
+    if settings.etcd.per_node and not (settings.certificates.make and settings.etcd.manage):
+        raise InvalidSettings(f"{path}: etcd.per_node needs certificates.make and etcd.manage; set both to true")
+    try:
+        settings.certificates.lives()
+    except InvalidSettings as exc:
+        raise InvalidSettings(f"{path}: {exc}") from exc
+    return settings
