@@ -1,4 +1,4 @@
-"""`kubesteer keep`: the keeper of kubesteer's certificates and of etcd's users. Thin: keep_parts.py joins the parts."""
+"""`kubesteer keep`: the keeper of kubesteer's certificates and etcd's users. Thin: keeping/parts.py joins the parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from kubesteer.model.errors import KubesteerError
 
 if TYPE_CHECKING:
-    from kubesteer.cli.keep_loop import Log, Round
+    from kubesteer.cli.keeping.loop import Log, Round
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 Once = Annotated[bool, Parameter(negative="")]
@@ -54,16 +54,16 @@ def keep(*, config: Path | None = None, once: Once = False, as_json: Json = Fals
     """
     import asyncio  # noqa: PLC0415
 
-    from kubesteer.cli import keep_parts  # noqa: PLC0415
-    from kubesteer.cli.keep_settings import load  # noqa: PLC0415
+    from kubesteer.cli.keeping import parts  # noqa: PLC0415
+    from kubesteer.cli.keeping.settings import load  # noqa: PLC0415
 
     try:
         settings = load(config)
         log = _log(settings.log.level, quiet=once)
         if not once:
-            asyncio.run(keep_parts.keep(settings, os.environ, log))
+            asyncio.run(parts.keep(settings, os.environ, log))
             return
-        told = asyncio.run(keep_parts.keep_once(settings, os.environ, log))
+        told = asyncio.run(parts.keep_once(settings, os.environ, log))
     except KubesteerError as exc:
         sys.exit(f"kubesteer keep cannot go on: {exc}")
     if as_json:

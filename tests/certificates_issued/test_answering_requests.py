@@ -10,7 +10,7 @@ import pytest
 from kubesteer.certificates.issuing import common_name_of, issue_authority
 from kubesteer.certificates.pems import Pair, read_certificate, signed_by
 from kubesteer.certificates.requests import NODE_NAME, ask
-from kubesteer.cli.keep_requests import RequestKeeper
+from kubesteer.cli.keeping.requests import RequestKeeper
 from kubesteer.clients.kubernetes.certificate_requests import (
     REQUESTS,
     Csr,

@@ -12,9 +12,9 @@ import pytest
 from kubesteer.certificates.authorities import ROTATE
 from kubesteer.certificates.pems import read_certificate, signed_by
 from kubesteer.certificates.values import WIRE, wanted
-from kubesteer.cli.keep_certificates import CertificateKeeper
-from kubesteer.cli.keep_loop import Keeper
-from kubesteer.cli.keep_settings import Pace
+from kubesteer.cli.keeping.certificates import CertificateKeeper
+from kubesteer.cli.keeping.loop import Keeper
+from kubesteer.cli.keeping.settings import Pace
 from kubesteer.clients.kubernetes.secrets import Secrets
 from kubesteer.clients.kubernetes.workloads import Workloads
 from kubesteer.model.errors import StoreUnavailable

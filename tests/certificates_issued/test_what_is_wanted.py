@@ -13,7 +13,7 @@ from cryptography import x509
 
 from kubesteer.certificates.issuing import dns_names_of, issue, issue_authority, usages_of
 from kubesteer.certificates.values import Usage, wanted
-from kubesteer.cli import keep_settings
+from kubesteer.cli.keeping import settings as keep_settings
 from kubesteer.model.errors import InvalidSettings
 from tests.certificates_issued.world import DAY, MAKER, NOW
 from tests.manifests.written import MANIFESTS, ROOT, written

@@ -12,8 +12,8 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from kubesteer.cli.keep_loop import Metrics as KeeperMetrics
-from kubesteer.cli.keep_loop import Round
+from kubesteer.cli.keeping.loop import Metrics as KeeperMetrics
+from kubesteer.cli.keeping.loop import Round
 from kubesteer.clients.rewards.memory import MemoryStore
 from kubesteer.clients.rewards.memory_column import MemoryColumnStore
 from tests.agent.builders import NODE

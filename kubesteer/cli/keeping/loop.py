@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from kubesteer.cli.keep_certificates import CertificateKeeper, ends
-from kubesteer.cli.keep_requests import RequestKeeper
-from kubesteer.cli.keep_settings import Pace
+from kubesteer.cli.keeping.certificates import CertificateKeeper, ends
+from kubesteer.cli.keeping.requests import RequestKeeper
+from kubesteer.cli.keeping.settings import Pace
 from kubesteer.clients.faults import LastingFaults
 from kubesteer.model.errors import KubesteerError
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from kubesteer.cli.keep_loop import Keeper
-from kubesteer.cli.keep_settings import Ops
+from kubesteer.cli.keeping.loop import Keeper
+from kubesteer.cli.keeping.settings import Ops
 from kubesteer.model.errors import InvalidSettings
 
 

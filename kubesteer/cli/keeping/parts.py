@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kubesteer.certificates.issuing import Maker
 from kubesteer.certificates.planning import signer
 from kubesteer.certificates.values import ETCD, wanted
-from kubesteer.cli.keep_access import AccessKeeper
-from kubesteer.cli.keep_certificates import CertificateKeeper
-from kubesteer.cli.keep_loop import Keeper, Log, Round
-from kubesteer.cli.keep_ops import serving
-from kubesteer.cli.keep_requests import RequestKeeper
-from kubesteer.cli.keep_settings import KeeperSettings
+from kubesteer.cli.keeping.access import AccessKeeper
+from kubesteer.cli.keeping.certificates import CertificateKeeper
+from kubesteer.cli.keeping.loop import Keeper, Log, Round
+from kubesteer.cli.keeping.ops import serving
+from kubesteer.cli.keeping.requests import RequestKeeper
+from kubesteer.cli.keeping.settings import KeeperSettings
 from kubesteer.clients.kubernetes.access import from_kubeconfig, in_cluster
 from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.kubernetes.certificate_requests import RequestAnswers, requests_to

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from kubesteer.cli.keep_settings import Etcd
+from kubesteer.cli.keeping.settings import Etcd
 from kubesteer.clients.kubernetes.secrets import Secrets
 from kubesteer.clients.rewards.etcd_access import (
     EtcdAccess,
