@@ -15,7 +15,8 @@ from extender.app import run
 from extender.logs import HttpServerLog, make_logger
 from extender.routes.schemas import EXAMPLE
 from extender.server import allow_open_files, event_loop
-from extender.settings import Settings, load, reference
+from extender.settings import Settings, load
+from extender.settings_reference import reference
 from kubesteer.model.errors import InvalidSettings
 
 app = cyclopts.App(

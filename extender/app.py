@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from ipaddress import ip_address
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from extender.node_states import NodeStates
 from extender.parents import FreshParents
 from extender.reward_stores import node_state_source, reward_source
 from extender.rewards import RewardView
+from extender.routes.access import Access
 from extender.routes.ops import ops_app
 from extender.routes.shortcut import Shortcut
 from extender.routes.verbs import Verbs
@@ -38,13 +40,14 @@ from extender.server import bind, drain, fresh_tls, keep_tls_fresh, ops_server, 
 from extender.state import ClusterState
 from extender.warnings import UnitsWarnings, WarningSink
 from kubesteer.clients.kubernetes.cluster_file import FileSource
+from kubesteer.clients.kubernetes.reviews import Reviews
 from kubesteer.placement.engine import Engine
 from kubesteer.rewards.table import RewardTable
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from extender.settings import Settings
+    from extender.settings import Settings, Tls
     from kubesteer.clients.kubernetes.api import ApiServer
     from kubesteer.clients.kubernetes.port import ClusterSource
     from kubesteer.clients.rewards.port import NodeStateSink, RewardSink, RewardSource
@@ -68,6 +71,7 @@ class Parts:
     warnings: UnitsWarnings
     verbs: FastAPI
     ops: FastAPI
+    reviews: Reviews | None
     log: FilteringBoundLogger
 
 
@@ -79,12 +83,14 @@ def build(
     *,
     node_states_into: Callable[[NodeStateSink], RewardSource | None] = lambda _: None,
     warning_sink: WarningSink | None = None,
+    reviews: Reviews | None = None,
     unix_s: Callable[[], float] = time.time,
     clock: Callable[[], float] = time.monotonic,
 ) -> Parts:
     """Join the parts. Two extenders in one process share nothing.
 
     rewards_into makes the source that fills a reward table; node_states_into that of the agents' node states, or None.
+    reviews: who may read the ops port; None lets everybody.
     """
     policy = settings.policy()
     metrics = Metrics()
@@ -133,6 +139,8 @@ def build(
     verbs.include_router(routes.router(settings.listen.path_prefix))
     verbs.add_middleware(Shortcut, posts=routes.endpoints(settings.listen.path_prefix))
     ops = ops_app(decisions, health, metrics, settings.limits, version("kubesteer"), verbs)
+    if reviews is not None:
+        ops.add_middleware(Access, reviews=reviews, on_refused=lambda status: metrics.ops_refused[status].inc())
     parts = Parts(
         settings,
         cluster,
@@ -147,6 +155,7 @@ def build(
         warnings,
         verbs,
         ops,
+        reviews,
         log,
     )
     _add_gauges(parts, view, unix_s)
@@ -187,7 +196,7 @@ def _add_gauges(parts: Parts, view: RewardView, unix_s: Callable[[], float]) -> 
 
 async def run(settings: Settings, log: FilteringBoundLogger, on_start: Callable[[str, str], None]) -> None:
     """Serve until SIGTERM or SIGINT. on_start is told both addresses once they listen."""
-    async with _cluster_source(settings, log) as (cluster, sink):
+    async with _cluster_source(settings) as (cluster, sink, reviews):
         parts = build(
             settings,
             cluster,
@@ -195,6 +204,7 @@ async def run(settings: Settings, log: FilteringBoundLogger, on_start: Callable[
             log,
             node_states_into=partial(node_state_source, settings.rewards),
             warning_sink=sink,
+            reviews=reviews,
         )
         await serve(parts, on_start)
 
@@ -220,10 +230,11 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
         ]
         if parts.node_states_source is not None:
             background.append(asyncio.create_task(parts.node_states_source.run(), name="node states"))
-        if settings.tls.cert_file is not None:
-            verbs.config.load()
-            verbs.config.ssl = tls = fresh_tls(settings.tls, connections=settings.limits.connections)
-            background.append(asyncio.create_task(keep_tls_fresh(tls, settings.tls, log), name="tls"))
+        for server, tls in ((verbs, settings.tls), (ops, settings.ops_tls())):
+            if tls.cert_file is not None:
+                server.config.load()
+                server.config.ssl = fresh = fresh_tls(tls, connections=settings.limits.connections)
+                background.append(asyncio.create_task(keep_tls_fresh(fresh, tls, log), name="tls"))
         cleanup.push_async_callback(_cancel, background)
         for task in background:
             task.add_done_callback(_report_fault(log, stop))
@@ -232,13 +243,21 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
             for server, listening in ((verbs, verbs_socket), (ops, ops_socket))
         ]
         await asyncio.gather(verbs.wait_started(serving[0]), ops.wait_started(serving[1]))
-        scheme = "https" if settings.tls.cert_file else "http"
-        on_start(f"{scheme}://{_address(verbs_socket)}{settings.listen.path_prefix}", f"http://{_address(ops_socket)}")
+        on_start(
+            f"{_scheme(settings.tls)}://{_address(verbs_socket)}{settings.listen.path_prefix}",
+            f"{_scheme(settings.ops_tls())}://{_address(ops_socket)}",
+        )
+        if settings.ops.auth == "none" and not ip_address(ops_socket.getsockname()[0]).is_loopback:
+            log.warning("the ops port asks nobody who they are; set ops.auth: kubernetes, or ops.host: 127.0.0.1")
         await stop.wait()
         log.info("stopping", drain_s=settings.listen.drain_s)
         parts.health.draining = True
         await drain(verbs, ops, settings.listen)
         await asyncio.gather(*serving)
+
+
+def _scheme(tls: Tls) -> str:
+    return "http" if tls.cert_file is None else "https"
 
 
 def _address(listening: socket.socket) -> str:
@@ -249,10 +268,13 @@ def _address(listening: socket.socket) -> str:
 
 
 def _faults(parts: Parts) -> Faults:
-    return Faults(
-        {"cluster": lambda: parts.cluster.status().last_error, "rewards": lambda: parts.rewards.status().last_error},
-        parts.log,
-    )
+    told: dict[str, Callable[[], str | None]] = {
+        "cluster": lambda: parts.cluster.status().last_error,
+        "rewards": lambda: parts.rewards.status().last_error,
+    }
+    if parts.reviews is not None:
+        told["ops access"] = parts.reviews.fault
+    return Faults(told, parts.log)
 
 
 async def _freeze_once_synced(parts: Parts) -> None:
@@ -283,12 +305,12 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 @contextlib.asynccontextmanager
 async def _cluster_source(
-    settings: Settings, log: FilteringBoundLogger
-) -> AsyncIterator[tuple[ClusterSource, WarningSink | None]]:
-    """The source that the settings name, and who can write events on pods there."""
+    settings: Settings,
+) -> AsyncIterator[tuple[ClusterSource, WarningSink | None, Reviews | None]]:
+    """The source that the settings name, who can write events on pods there, and who can tell what a token may."""
     choice, network = settings.cluster, settings.policy().network
     if choice.source == "file":
-        yield FileSource(choice.file, network, interval_s=choice.poll_s), None
+        yield FileSource(choice.file, network, interval_s=choice.poll_s), None, None
         return
     from kubesteer.clients.kubernetes.access import from_kubeconfig, in_cluster  # noqa: PLC0415 - see below
     from kubesteer.clients.kubernetes.api import ApiServer  # noqa: PLC0415
@@ -300,7 +322,9 @@ async def _cluster_source(
         else from_kubeconfig(str(choice.kubeconfig), context=choice.context)
     )
     async with ApiServer(access) as api:
-        yield KubernetesSource(api, network, random=Random(secrets.randbits(64))), _PodEvents(api)  # noqa: S311
+        source = KubernetesSource(api, network, random=Random(secrets.randbits(64)))  # noqa: S311
+        reviews = Reviews(api, audiences=settings.ops.audiences) if settings.ops.auth == "kubernetes" else None
+        yield source, _PodEvents(api), reviews
 
 
 class _PodEvents:

@@ -47,6 +47,13 @@ class Metrics:
         self.suspect_units = Counter(
             "kubesteer_suspect_units", "Pods whose SLO looks like a unit mistake.", registry=self.registry
         )
+        refusals = Counter(
+            "kubesteer_ops_refused",
+            "Requests to the ops port that were refused, by HTTP status.",
+            ["status"],
+            registry=self.registry,
+        )
+        self.ops_refused = {status: refusals.labels(str(status)) for status in (401, 403, 503)}
         self.unsynced = Counter(
             "kubesteer_unsynced_decisions", "Decisions made before the node table was complete.", registry=self.registry
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kubesteer.model.cluster import NO_CAPACITY, MeasuredTraffic
 from kubesteer.placement.table import LinkState
 
@@ -35,8 +37,10 @@ class NodeStates:
 
     @property
     def oldest_time_s(self) -> float | None:
-        """Unix time of the oldest state, None while there is none."""
-        return min((link.time_s for link in self._table.links.values()), default=None)
+        """Unix time of the oldest state of a node that exists, None without one. Those of others stay a week."""
+        told_s = self._table.limit_at_s[self._table.known]
+        told_s = told_s[np.isfinite(told_s)]
+        return float(told_s.min()) if told_s.size else None
 
     def put(self, state: NodeState) -> None:
         """Takes the state in place of the node's earlier one; the node may be one that is not known yet."""

@@ -41,6 +41,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     header_timeout_s: float
     most_connections: int
+    sends_away: bool = False
+    """Each answer ends its connection, and says so: a client hears that it has to go elsewhere before it sends more."""
     _head_timer: asyncio.TimerHandle | None = None
     _bytes_without_use = 0
     """Since a head was complete or a piece of a body came: heads, trailers, and what stands between chunks."""
@@ -74,6 +76,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._forget_timer()
         self._bytes_without_use = 0
         super().on_headers_complete()
+        if self.sends_away and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""
@@ -101,6 +105,9 @@ def guarded_protocol(header_timeout_s: float, connections: int) -> type[GuardedP
 
 class Server(uvicorn.Server):
     """A uvicorn server that leaves signals to the process and tells when it listens."""
+
+    protocol: type[GuardedProtocol]
+    """Of this server's connections alone."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -158,7 +165,8 @@ def ops_server(app: FastAPI, settings: Settings) -> Server:
 def _server(app: FastAPI, settings: Settings, *, keep_alive_s: int, grace_s: int) -> Server:
     """A server for a socket that is bound already; where it listens is the socket's affair."""
     limits = settings.limits
-    return Server(
+    protocol = guarded_protocol(limits.header_timeout_s, limits.connections)
+    server = Server(
         uvicorn.Config(
             app,
             loop="none",
@@ -171,9 +179,11 @@ def _server(app: FastAPI, settings: Settings, *, keep_alive_s: int, grace_s: int
             backlog=_BACKLOG,
             timeout_keep_alive=keep_alive_s,
             timeout_graceful_shutdown=grace_s,
-            http=guarded_protocol(limits.header_timeout_s, limits.connections),
+            http=protocol,
         )
     )
+    server.protocol = protocol
+    return server
 
 
 class FreshTls(ssl.SSLContext):
@@ -258,7 +268,12 @@ def _signature(file: Path) -> tuple[int, int, int] | None:
 
 
 async def drain(verbs: Server, ops: Server, listen: Listen) -> None:
-    """Stop in the order that loses no request: readiness is already off; answer on for a while, then finish."""
+    """Stop in the order that loses no request: readiness is already off; answer on for a while, then finish.
+
+    kube-scheduler sends one request after the other over one connection. Ended between two of them, it would lose the
+    one that is on its way, so the last answer has to tell.
+    """
+    verbs.protocol.sends_away = True
     await asyncio.sleep(listen.drain_s)
     verbs.should_exit = True
     ops.should_exit = True

@@ -1,7 +1,7 @@
 """Every setting of the extender: meaning, unit, default and range in one place. Parsed once, at the start.
 
 A YAML file gives them by group; environment variables KUBESTEER_<GROUP>__<NAME> come over it. docs/settings.md is
-printed from here (`python -m extender settings`).
+printed from here by settings_reference.py (`python -m extender settings`).
 """
 
 from __future__ import annotations
@@ -54,6 +54,15 @@ class Ops(_Group):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(8889, description="Port; 0 takes a free one.")
+    tls: bool = Field(False, description="Serve it with the certificate of group tls; none is asked of clients.")
+    auth: Literal["none", "kubernetes"] = Field(
+        "none",
+        description="kubernetes: all but health needs a bearer token whose account has the right to `get` (or `post`) "
+        "the path (RBAC: nonResourceURLs), and /readyz tells its details to those alone who may get /readyz/details.",
+    )
+    audiences: tuple[str, ...] = Field(
+        (), description="Tokens must be for one of these audiences; none takes the API server's own."
+    )
 
 
 class Tls(_Group):
@@ -270,6 +279,17 @@ class Settings(BaseSettings):
     score: Score = Score()
     log: Log = Log()
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        if self.ops.tls and self.tls.cert_file is None:
+            raise ValueError("ops.tls is true and tls.cert_file is not given; give cert_file and key_file")
+        if self.ops.auth == "kubernetes" and self.cluster.source != "kubernetes":
+            raise ValueError(
+                f"ops.auth is kubernetes and cluster.source is {self.cluster.source}: there is no API server to ask; "
+                "change one"
+            )
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -281,6 +301,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over file."""
         return env_settings, init_settings
+
+    def ops_tls(self) -> Tls:
+        """TLS of the ops port: probes and Prometheus have no client certificate."""
+        return self.tls.model_copy(update={"client_ca_file": None}) if self.ops.tls else Tls()
 
     def policy(self) -> Policy:
         """The part that the engine needs."""
@@ -320,69 +344,9 @@ def _names_no_group(variable: str) -> bool:
 
 
 def _sentence(error: Any) -> str:
-    """Name, value and rule of one bad setting."""
+    """Name, value and rule of one bad setting; what groups have to say of each other names them itself."""
+    if not error["loc"]:
+        return str(error["msg"]).removeprefix("Value error, ")
     name = ".".join(str(part) for part in error["loc"])
     rule = "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"]
     return f"{name}: {rule}, not {shown(error['input'])}"
-
-
-def reference() -> str:
-    """All settings as Markdown: name, environment variable, default, range, meaning."""
-    lines = [
-        "# Settings",
-        "",
-        "Printed by `python -m extender settings`. A YAML file has them by group; environment variables come over it.",
-    ]
-    for group, field in Settings.model_fields.items():
-        model = field.annotation
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            raise TypeError(f"settings group {group} is no model")
-        lines += [
-            "",
-            f"## {group}",
-            "",
-            str(model.__doc__),
-            "",
-            "| name | default | range | meaning |",
-            "|---|---|---|---|",
-        ]
-        for name, setting in model.model_fields.items():
-            default = (
-                "see below" if group == "network" else _shown_default(setting.get_default(call_default_factory=True))
-            )
-            lines.append(f"| `{name}` | {default} | {_range(setting)} | {setting.description} |")
-        if group == "network":
-            lines += [
-                "",
-                "Default:",
-                "",
-                "```yaml",
-                yaml.safe_dump(Network().model_dump(mode="json"), sort_keys=False) + "```",
-            ]
-    lines += ["", "As a variable: `KUBESTEER_<GROUP>__<NAME>`, for example `KUBESTEER_LISTEN__PORT=9000`.", ""]
-    return "\n".join(lines)
-
-
-def _shown_default(value: object) -> str:
-    return "none" if value is None else f"`{list(value) if isinstance(value, tuple) else value}`"
-
-
-def _range(setting: Any) -> str:
-    """The bounds of a setting, or its choices."""
-    bounds = [
-        f"{sign} {getattr(rule, key)}"
-        for rule in setting.metadata
-        for key, sign in (
-            ("ge", ">="),
-            ("gt", ">"),
-            ("le", "<="),
-            ("lt", "<"),
-            ("min_length", "length >="),
-            ("max_length", "length <="),
-        )
-        if getattr(rule, key, None) is not None
-    ]
-    choices = getattr(setting.annotation, "__args__", ())
-    if not bounds and choices and all(isinstance(choice, str) for choice in choices):
-        return " ".join(f"`{choice}`" for choice in choices)
-    return ", ".join(bounds)

@@ -7,18 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
 
 from kubesteer.clients.kubernetes.access import from_kubeconfig, in_cluster
 from kubesteer.clients.kubernetes.api import ApiServer
+from kubesteer.clients.kubernetes.backoff import Backoff
+from kubesteer.clients.kubernetes.reviews import Reviews
 from kubesteer.clients.metrics_server import MetricsServer, ServerAccess
 from kubesteer.clients.prometheus.measures import Measures
 from kubesteer.clients.rewards.port import ColumnStore
+from kubesteer.model.errors import InvalidSettings
 from monitor_agent.agent import Agent, Environment, Outside, build
 from monitor_agent.choices import holder_name, node_name
 from monitor_agent.cluster import KubeletCounters
@@ -28,6 +38,9 @@ from monitor_agent.ops import serving
 from monitor_agent.probes.links import LinkSettings
 from monitor_agent.probes.rates import RateRules
 from monitor_agent.settings import Settings, Store
+
+if TYPE_CHECKING:
+    from monitor_agent.certificate import CertificateFiles
 
 
 async def run(settings: Settings, environ: Mapping[str, str], log: Log) -> None:
@@ -39,19 +52,30 @@ async def run(settings: Settings, environ: Mapping[str, str], log: Log) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with _outside(settings, environ, node, holder) as outside:
         agent = build(settings, node, holder, outside, Environment(Random(os.urandom(16))), log)  # noqa: S311
-        async with serving(settings.ops.host, settings.ops.port, agent.health.report, agent.metrics.registry) as url:
+        ops = settings.ops
+        reviews = Reviews(outside.api, audiences=ops.audiences) if ops.auth == "kubernetes" else None
+        async with serving(ops, agent.health.report, agent.metrics.registry, reviews) as url:
             log.info("started", node=node, holder=holder, ops=url)
-            await work(agent, stop, log)
+            if ops.auth == "none" and not ip_address(urlsplit(url).hostname or "").is_loopback:
+                log.warning("the ops port asks nobody who they are; set ops.auth: kubernetes, or ops.host: 127.0.0.1")
+            await work(agent, stop, log, before=_certificate(settings.store, node, outside.api, log))
 
 
-async def work(agent: Agent, stop: asyncio.Event, log: Log) -> None:
-    """Run the loops until told to stop, or until one of them raises; then write what is left and let go."""
+async def work(
+    agent: Agent, stop: asyncio.Event, log: Log, *, before: Callable[[], Coroutine[Any, Any, None]] | None = None
+) -> None:
+    """Run the loops until told to stop, or until one of them raises; then write what is left and let go.
+
+    before: a loop that the claim itself needs.
+    """
     tasks: list[asyncio.Task[object]] = [asyncio.create_task(stop.wait(), name="stop")]
+    if before is not None:
+        tasks.append(asyncio.create_task(before(), name="before"))
     try:
         claiming = asyncio.create_task(agent.writer.try_claim(), name="claim")
         tasks.append(claiming)
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not stop.is_set():
+        if claiming.done() and not stop.is_set():
             claiming.result()
             tasks += [asyncio.create_task(loop(), name=name) for name, loop in agent.loops]
             await asyncio.wait([one for one in tasks if one is not claiming], return_when=asyncio.FIRST_COMPLETED)
@@ -108,7 +132,33 @@ def _store(choice: Store, node: str, holder: str) -> ColumnStore:
     from kubesteer.clients.rewards.etcd import etcd_column  # noqa: PLC0415 - gRPC is imported where it is used
     from kubesteer.clients.rewards.etcd_options import chosen_etcd  # noqa: PLC0415
 
-    options = chosen_etcd(choice, section="store.", endpoints=choice.endpoints, prefix=choice.prefix)
+    is_asked_for = choice.certificate == "request"
+    there = msgspec.structs.replace(choice, cert_file=None, key_file=None) if is_asked_for else choice
+    options = chosen_etcd(there, section="store.", endpoints=choice.endpoints, prefix=choice.prefix)
+    if is_asked_for:
+        files = _files(choice)
+        options = dataclasses.replace(options, cert_file=files.cert, key_file=files.key)
     return etcd_column(
         options, node=node, holder=holder, claim_ttl_s=choice.claim_ttl_s, column_ttl_s=choice.column_ttl_s
     )
+
+
+def _files(choice: Store) -> CertificateFiles:
+    """Raises InvalidSettings."""
+    from monitor_agent.certificate import CertificateFiles  # noqa: PLC0415 - few agents need it
+
+    named = (choice.ca_file, choice.cert_file, choice.key_file)
+    if not all(named):
+        raise InvalidSettings("store.certificate 'request' needs store.ca_file, store.cert_file and store.key_file")
+    return CertificateFiles(*(Path(name) for name in named if name))
+
+
+def _certificate(choice: Store, node: str, api: ApiServer, log: Log) -> Callable[[], Coroutine[Any, Any, None]] | None:
+    """What keeps the agent's own certificate; None where others do."""
+    if choice.kind != "etcd" or choice.certificate == "file":
+        return None
+    from monitor_agent.certificate import OwnCertificate  # noqa: PLC0415 - few agents need it
+
+    backoff = Backoff(Random(os.urandom(16)), asyncio.sleep, first_s=1.0, longest_s=60.0)  # noqa: S311
+    files = _files(choice)
+    return OwnCertificate(api, node, files, backoff=backoff, unix_clock=time.time, sleep=asyncio.sleep, log=log).run

@@ -9,36 +9,72 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from kubesteer.clients.kubernetes.reviews import CHALLENGE, READINESS_DETAILS, Permit, Reviews
 from kubesteer.model.errors import InvalidSettings
+from monitor_agent.ops_tls import server_tls
+from monitor_agent.settings import Ops
 
 Report = Callable[[], dict[str, Any]]
 """What /readyz tells; `ready` in it decides the status."""
-_Page = tuple[str, str, bytes]
-"""Status, content type, body."""
-_WITHIN_S = 5.0
+_WITHIN_S = 10.0
 _LONGEST_HEAD_B = 16 * 1024
+_MOST_CONNECTIONS = 32
+"""A handshake takes 256 kB."""
+_STATUS = {
+    200: "200 OK",
+    400: "400 Bad Request",
+    401: f"401 Unauthorized\r\nWWW-Authenticate: {CHALLENGE}",
+    403: "403 Forbidden",
+    404: "404 Not Found",
+    405: "405 Method Not Allowed",
+    503: "503 Service Unavailable",
+}
 _BadRequest = (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError)
 
 
+class _Page(NamedTuple):
+    status: int
+    body: bytes
+    kind: str = "text/plain"
+
+
 @asynccontextmanager
-async def serving(host: str, port: int, report: Report, registry: CollectorRegistry) -> AsyncIterator[str]:
-    """Serves while the block runs; gives the URL. Raises InvalidSettings where the address cannot be had."""
+async def serving(
+    choice: Ops, report: Report, registry: CollectorRegistry, reviews: Reviews | None = None
+) -> AsyncIterator[str]:
+    """Serves while the block runs; gives the URL. reviews: who may read what is not open; None lets everybody.
+
+    Raises InvalidSettings where the address cannot be had, or the certificate not be used.
+    """
+    tls = server_tls(choice)
+    open_now = 0
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, TimeoutError):
+        nonlocal open_now
+        open_now += 1
+        with suppress(OSError, TimeoutError):
             async with asyncio.timeout(_WITHIN_S):
-                status, kind, body = await _page(reader, report, registry)
-                head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-                writer.write(f"{head}Connection: close\r\n\r\n".encode() + body)
-                await writer.drain()
+                if open_now <= _MOST_CONNECTIONS:
+                    if tls is not None:
+                        # Here and not by the server itself, so that handshakes without end are counted and timed too.
+                        await writer.start_tls(tls.context)
+                    page = await _page(reader, report, registry, reviews)
+                    head = f"HTTP/1.1 {_STATUS[page.status]}\r\nContent-Type: {page.kind}\r\n"
+                    head += f"Content-Length: {len(page.body)}\r\nConnection: close\r\n\r\n"
+                    writer.write(head.encode() + page.body)
+                    await writer.drain()
+        open_now -= 1
         writer.close()
+        if tls is not None:
+            tls.reread()
 
+    host, port = choice.host, choice.port
     try:
         server = await asyncio.start_server(answer, host, port, limit=_LONGEST_HEAD_B)
     except OSError as exc:
@@ -49,29 +85,40 @@ async def serving(host: str, port: int, report: Report, registry: CollectorRegis
         raise InvalidSettings(why) from exc
     try:
         bound = server.sockets[0].getsockname()
-        yield f"http://[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"http://{bound[0]}:{bound[1]}"
+        scheme = "http" if tls is None else "https"
+        yield f"{scheme}://[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{scheme}://{bound[0]}:{bound[1]}"
     finally:
         server.close()
 
 
-async def _page(reader: asyncio.StreamReader, report: Report, registry: CollectorRegistry) -> _Page:
+async def _page(
+    reader: asyncio.StreamReader, report: Report, registry: CollectorRegistry, reviews: Reviews | None
+) -> _Page:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
-        method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, target, _ = first.split(" ")
     except _BadRequest:
-        return "400 Bad Request", "text/plain", b"not an HTTP request\n"
+        return _Page(400, b"not an HTTP request\n")
     if method != "GET":
-        return "405 Method Not Allowed", "text/plain", b"only GET\n"
-    match target.partition("?")[0]:
-        case "/healthz":
-            return "200 OK", "text/plain", b"ok\n"
-        case "/readyz":
-            told = report()
-            return (
-                "200 OK" if told["ready"] else "503 Service Unavailable",
-                "application/json",
-                msgspec.json.encode(told),
-            )
-        case "/metrics":
-            return "200 OK", CONTENT_TYPE_LATEST, generate_latest(registry)
-    return "404 Not Found", "text/plain", b"/healthz, /readyz or /metrics\n"
+        return _Page(405, b"only GET\n")
+    path = target.partition("?")[0]
+    if path == "/healthz":
+        return _Page(200, b"ok\n")
+    about = READINESS_DETAILS if path == "/readyz" else path
+    permit = Permit(200) if reviews is None else await reviews.ask(_authorization(lines), "get", about)
+    if path == "/readyz":
+        told = report()
+        shown = told if permit.status == 200 else {"ready": told["ready"]}
+        return _Page(200 if told["ready"] else 503, msgspec.json.encode(shown), "application/json")
+    if permit.status != 200:
+        return _Page(permit.status, f"{permit.why}\n".encode(errors="replace"))
+    if path == "/metrics":
+        return _Page(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+    return _Page(404, b"/healthz, /readyz or /metrics\n")
+
+
+def _authorization(lines: list[str]) -> list[str]:
+    """Every header of this name."""
+    pairs = (line.partition(":") for line in lines)
+    return [value.strip() for name, _, value in pairs if name.strip().lower() == "authorization"]

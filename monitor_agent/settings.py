@@ -61,6 +61,10 @@ class Store(Group, frozen=True):
     )
     prefix: Annotated[str, Meta(min_length=1, description="Keys are <prefix>/v1/<node>/<pod type>.")] = "/kubesteer"
     ca_file: Annotated[str | None, Meta(description="CA of etcd's certificate (PEM); switches TLS on.")] = None
+    certificate: Annotated[
+        Literal["file", "request"],
+        Meta(description="request: asked of the API server for this node alone, and kept in cert_file and key_file."),
+    ] = "file"
     cert_file: Annotated[str | None, Meta(description="Client certificate (PEM) for mTLS.")] = None
     key_file: Annotated[str | None, Meta(description="Its key (PEM).")] = None
     user: Annotated[str | None, Meta(description="etcd user.")] = None
@@ -206,6 +210,20 @@ class Ops(Group, frozen=True):
 
     host: Annotated[str, Meta(description="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = 8890
+    cert_file: Annotated[
+        str | None, Meta(description="Server certificate (PEM); switches TLS on. Read again when it changes.")
+    ] = None
+    key_file: Annotated[str | None, Meta(description="Its key (PEM).")] = None
+    auth: Annotated[
+        Literal["none", "kubernetes"],
+        Meta(
+            description="kubernetes: /metrics needs a bearer token whose account has the right to `get` it (RBAC: "
+            "nonResourceURLs), and /readyz tells its details to those alone who may get /readyz/details."
+        ),
+    ] = "none"
+    audiences: Annotated[
+        list[str], Meta(description="Tokens must be for one of these audiences; none takes the API server's own.")
+    ] = field(default_factory=list)
 
 
 class Logs(Group, frozen=True):
@@ -226,5 +244,5 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     network: Network = field(default_factory=Network)
     kubelet: Kubelet = Kubelet()
     measure: Measure = field(default_factory=Measure)
-    ops: Ops = Ops()
+    ops: Ops = field(default_factory=Ops)
     log: Logs = Logs()

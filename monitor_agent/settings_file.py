@@ -141,7 +141,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "must be given"
     value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-    if value in (None, "") or value == {}:
+    if value in (None, "", {}, []):
         return "none"
     if isinstance(value, list) and isinstance(value[0], msgspec.Struct):
         return "see below"

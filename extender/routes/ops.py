@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from extender.routes import schemas
+from extender.routes.access import DETAILS
 from extender.routes.body import BodyReader
 from extender.wire.arguments import ArgumentsReader
 from kubesteer.model.errors import InvalidInput
@@ -36,9 +37,10 @@ def ops_app(
         return {"status": "ok"}
 
     @app.get("/readyz", tags=["ops"], summary="Caches are synced; says what is not, and what is stale")
-    async def readyz() -> JSONResponse:
+    async def readyz(request: Request) -> JSONResponse:
         report = health.report()
-        return JSONResponse(report, status_code=200 if report["ready"] else 503)
+        shown = report if request.scope.get(DETAILS, True) else {"ready": report["ready"]}
+        return JSONResponse(shown, status_code=200 if report["ready"] else 503)
 
     @app.get("/metrics", tags=["ops"], summary="Prometheus metrics", response_class=Response)
     async def metrics_page() -> Response:

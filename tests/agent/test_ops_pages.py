@@ -15,6 +15,7 @@ from kubesteer.clients.rewards.memory import MemoryStore
 from kubesteer.clients.rewards.memory_column import MemoryColumnStore
 from kubesteer.model.errors import InvalidSettings
 from monitor_agent.ops import serving
+from monitor_agent.settings import Ops
 from tests.agent.builders import NODE, NOW_S, ended, node, pod, waiting
 from tests.agent.harness import agent_on
 from tests.cluster_state.builders import until
@@ -30,7 +31,7 @@ def told() -> dict[str, Any]:
 async def url(told: dict[str, Any]) -> AsyncIterator[str]:
     registry = CollectorRegistry()
     Counter("kubesteer_test", "A test's.", registry=registry).inc(3)
-    async with serving("127.0.0.1", 0, lambda: told, registry) as address:
+    async with serving(Ops(port=0), lambda: told, registry) as address:
         yield address
 
 
@@ -84,13 +85,13 @@ async def test_what_is_no_request_for_a_page_gets_an_answer_all_the_same(
 async def test_an_address_that_is_taken_is_an_error(url: str) -> None:
     port = int(url.rsplit(":", 1)[1])
     with pytest.raises(InvalidSettings, match=r"ops\.port: \d+ is in use at 127\.0\.0\.1; another agent may run"):
-        async with serving("127.0.0.1", port, dict, CollectorRegistry()):
+        async with serving(Ops(port=port), dict, CollectorRegistry()):
             pass
 
 
 async def test_an_address_that_is_not_the_nodes_is_told_with_its_setting() -> None:
     with pytest.raises(InvalidSettings, match=r"ops\.host, ops\.port: 192\.0\.2\.1:0 cannot be listened at"):
-        async with serving("192.0.2.1", 0, dict, CollectorRegistry()):
+        async with serving(Ops(host="192.0.2.1", port=0), dict, CollectorRegistry()):
             pass
 
 
@@ -101,7 +102,7 @@ async def test_metrics_tell_of_outcomes_and_traffic_and_name_no_pod(api: FakeApi
         await until(lambda: agent.agent.health.is_ready() and agent.standing() and not agent.agent.column.dirty())
         await until(lambda: api.patched)
         health, metrics = agent.agent.health, agent.agent.metrics
-        async with serving("127.0.0.1", 0, health.report, metrics.registry) as url:
+        async with serving(Ops(port=0), health.report, metrics.registry) as url:
             _, text = await get(f"{url}/metrics")
             status, _ = await get(f"{url}/readyz")
     assert status == 200

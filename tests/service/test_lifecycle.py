@@ -85,6 +85,21 @@ async def test_while_draining_it_is_not_ready_at_once_but_still_answers() -> Non
         assert time.monotonic() - start_s < 1.0
 
 
+async def test_while_draining_each_answer_ends_its_connection_and_says_so() -> None:
+    """A client that is kept on would have a request under way when the process ends."""
+    built = service(**on_free_ports(listen={"drain_s": 1.0}))
+    async with running(built) as (port, ops_port), connected(port) as (reader, writer):
+        writer.write(http_post("filter", BODY))
+        assert "connection" not in (await read_answer(reader))[1]
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(0.05)
+        writer.write(http_post("filter", BODY))
+        status, headers, _ = await read_answer(reader)
+        assert (status, headers["connection"]) == (200, "close")
+        assert await reader.read() == b""
+        assert (await get(ops_port, "/readyz"))[0] == 503
+
+
 async def test_a_request_under_way_is_finished_before_the_end() -> None:
     built = service(**on_free_ports())
     async with running(built) as (port, _), connected(port) as (reader, writer):

@@ -70,10 +70,11 @@ async def test_a_figure_that_no_link_carries_does_no_harm() -> None:
 
 
 async def test_health_and_metrics_tell_how_many_and_how_old() -> None:
-    there = service(node_states=[state(age_s=7), state("node-9", age_s=3)])
+    there = service(node_states=[state(age_s=7), state("node-9", age_s=3), state("deleted-last-week", age_s=600_000)])
     told = (await there.ops("/readyz")).json()["nodeStates"]
-    assert (told["kind"], told["synced"], told["nodes"], told["newest_age_s"]) == ("memory", True, 2, 3)
-    assert (there.metric("node_states"), there.metric("node_states_age_seconds")) == (2, pytest.approx(3))
+    assert (told["kind"], told["synced"], told["nodes"], told["newest_age_s"]) == ("memory", True, 3, 3)
+    assert (there.metric("node_states"), there.metric("node_states_age_seconds")) == (3, pytest.approx(3))
+    # Of the nodes that exist, node-1 and node-2, only the first has one.
     assert there.metric("node_states_oldest_age_seconds") == pytest.approx(7)
 
 
