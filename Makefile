@@ -7,7 +7,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 INSTALLED := .venv/.installed
 NODES ?= 0
-KWOK_NODES ?= 3
+KWOK_NODES ?= $(if $(filter-out 0,$(NODES)),0,3)
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -19,7 +19,8 @@ help: ## This list
 $(INSTALLED): requirements-dev.lock pyproject.toml | $(filter .tools/bin/uv,$(UV))
 	@echo "installing kubesteer and its tools into .venv (about 20 s with an empty cache) ..."
 	@[ -x $(BIN)/python ] || $(UV) venv -q --python '>=3.11' .venv
-	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@# Wheels only: nothing of a package runs while it is installed. etcd3, an extra, has none.
+	@$(UV) pip install -q --python $(BIN)/python --require-hashes --only-binary :all: --no-binary etcd3 -r requirements-dev.lock
 	@$(UV) pip install -q --python $(BIN)/python --no-deps -e .
 	@touch $@
 
@@ -48,19 +49,34 @@ arrows: $(INSTALLED) ## Imports go one way
 check: lint types arrows test ## Everything a commit must pass
 
 cluster-binaries: $(INSTALLED) ## Build the real control plane (about 12 minutes the first time)
-	@$(RUN) -m tests.e2e.cluster build controlplane own kwok older
+	@$(RUN) -m tests.e2e.cluster build controlplane own kwok older helm
 
-node-binaries: cluster-binaries ## What real nodes need: Debian packages (as root), kubelet, containerd, images (about 4 minutes)
+node-binaries: cluster-binaries ## What real nodes need: Debian packages (as root), kubelet, containerd, CoreDNS, images (about 6 minutes)
 	@$(RUN) -m tests.e2e.cluster nodes
 
 e2e: node-binaries ## Against the real kube-scheduler, API server, etcd, kubelet and containerd
 	@$(RUN) -m pytest tests/e2e tests/network_probes --override-ini addopts= -q -ra -p no:schemathesis --timeout 600
 
-cluster: $(if $(filter-out 0,$(NODES)),node-binaries,cluster-binaries) ## Start the real control plane and leave it running (KWOK_NODES=3; NODES=2 real nodes, as root)
-	@$(RUN) -m tests.e2e.cluster up --nodes $(KWOK_NODES) --real-nodes $(NODES)
+image: $(INSTALLED) ## Build localhost/kubesteer (IMAGE= another name, BASE= another base; `local` makes one)
+	@$(RUN) -m tests.image $(if $(IMAGE),--name $(IMAGE)) $(if $(BASE),--base $(BASE))
+
+cluster: $(if $(filter-out 0,$(NODES)),node-binaries,cluster-binaries) ## Start the real control plane and leave it running; NODES=3, as root: a whole cluster, kubesteer's image in it
+	@$(RUN) -m tests.e2e.cluster up --nodes $(KWOK_NODES) --real-nodes $(NODES) \
+	  $(if $(filter-out 0,$(NODES)),--image "$$($(RUN) -m tests.image --cached)")
 
 cluster-down: $(INSTALLED) ## Stop it
 	@$(RUN) -m tests.e2e.cluster down
+
+CLUSTER_FLAGS = $(if $(CONTEXT),--context $(CONTEXT)) $(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG))
+
+deploy: $(INSTALLED) ## kubesteer onto your cluster: checked, and proven by a pod (OVERLAY= IMAGE= CONTEXT=; YES=1 does not ask)
+	@$(BIN)/kubesteer deploy $(CLUSTER_FLAGS) $(if $(OVERLAY),--overlay $(OVERLAY)) $(if $(IMAGE),--image $(IMAGE)) $(if $(YES),--yes)
+
+undeploy: $(INSTALLED) ## Remove it, and show that nothing is left (CONTEXT=; KEEP_DATA=1 keeps the volumes; YES=1)
+	@$(BIN)/kubesteer undeploy $(CLUSTER_FLAGS) $(if $(KEEP_DATA),--keep-data) $(if $(YES),--yes)
+
+status: $(INSTALLED) ## How it stands there, and what is wrong (CONTEXT=)
+	@$(BIN)/kubesteer status $(CLUSTER_FLAGS)
 
 bench: cluster-binaries ## Measure speed side by side; writes docs/benchmarks.md (about 15 minutes)
 	@$(RUN) -m tests.bench
@@ -71,6 +87,9 @@ bench-short: cluster-binaries ## The same, short, writing nothing
 bench-rewards: $(INSTALLED) ## How good the learning is, simulated on the real engine; writes docs/rewards.md (SHORT=1: less, writing nothing)
 	@$(RUN) -m tests.bench.rewards $(if $(SHORT),--short)
 
+availability: cluster-binaries ## Scheduling while kubesteer, etcd, API server, network and certificates fail; writes docs/operations.md (12 minutes; needs haproxy)
+	@$(RUN) -m tests.availability
+
 bench-agent: $(INSTALLED) ## Memory and CPU of an idle agent on a node with 110 pods (1 minute)
 	@$(RUN) -m tests.bench.agent_footprint
 
@@ -79,6 +98,15 @@ demo-rewards: cluster-binaries ## Watch pods leave a bad node and come back once
 
 fuzz: $(INSTALLED) ## 1,000,000 random, mutated and adversarial requests (FUZZ=n for another number)
 	@$(RUN) -m tests.fuzz --requests $(or $(FUZZ),1000000)
+
+audit: $(INSTALLED) ## Supply chain: hashes, wheels, licences; known vulnerabilities where the service is reachable (ONLINE=required|never)
+	@$(RUN) -m tests.audit --online $(or $(ONLINE),if-reachable)
+
+sbom: $(INSTALLED) ## What the image is made of, as CycloneDX, the same bytes for the same lock: dist/sbom.cdx.json
+	@$(RUN) -m tests.audit --sbom dist/sbom.cdx.json
+
+chart: $(INSTALLED) ## Make chart/templates from manifests/
+	@$(RUN) -m tests.chart
 
 docs: $(INSTALLED) ## Write what is generated: docs/settings.md, docs/agent-settings.md
 	@$(RUN) -m extender settings > docs/settings.md
@@ -96,4 +124,4 @@ clean: ## Remove what was installed and built here
 	rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install run try test lint types arrows check cluster-binaries node-binaries e2e cluster cluster-down bench bench-short bench-rewards bench-agent demo-rewards fuzz docs lock hooks clean
+.PHONY: help install run try test lint types arrows check cluster-binaries node-binaries e2e image cluster cluster-down deploy undeploy status bench bench-short bench-rewards availability bench-agent demo-rewards fuzz audit sbom chart docs lock hooks clean

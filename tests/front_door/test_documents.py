@@ -31,3 +31,15 @@ def test_ci_calls_only_targets_that_the_makefile_has() -> None:
     called = re.findall(r"^(?:[A-Z_]+=\S+ )*make ([a-z0-9-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     assert called
     assert set(called) <= targets
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    """A control whose test is gone, or was never there, is a claim."""
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/security.md").read_text()))
+    there = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+    assert len(named) > 50
+    assert sorted(named - there) == []
