@@ -43,3 +43,10 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
     }
     assert len(named) > 50
     assert sorted(named - there) == []
+
+
+def test_every_alert_is_explained_in_operations_and_no_other_is() -> None:
+    alerts = (ROOT / "manifests/components/monitoring/alerts.yaml").read_text()
+    rows = re.findall(r"^\| (Kubesteer[^|]+) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    explained = {name for row in rows for name in re.findall(r"Kubesteer\w+", row)}
+    assert explained == set(re.findall(r"alert: (\w+)", alerts))
