@@ -1,0 +1,156 @@
+"""`kubesteer deploy` step by step over a cluster: look, judge, say, ask, apply, wait, prove."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from kubesteer.cli import deploy_show as show
+from kubesteer.cli.deploy_port import Cluster
+from kubesteer.cli.deploy_proof import PUBLISHED_WITHIN_S, prove
+from kubesteer.cli.deploy_reading import Wanted, facts
+from kubesteer.cli.deploy_waiting import wait
+from kubesteer.deploying.changes import Plan
+from kubesteer.deploying.checks import Facts, judgements, may_go_on
+from kubesteer.deploying.progress import settled
+from kubesteer.deploying.rendering import NAMESPACE
+from kubesteer.model.api_objects import Ref, Thing, ref
+from kubesteer.model.errors import ClusterUnavailable, InvalidInput, KubesteerError
+
+OK, FAILED, REFUSED = 0, 1, 2
+_PROOF_S = 60.0
+_OWN_SCHEDULER, _CLUSTERS_SCHEDULER = "kubesteer", "default-scheduler"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How to go about it. ask: the user's yes or no; None where there is nobody to ask."""
+
+    yes: bool = False
+    dry_run: bool = False
+    timeout_s: float = 300.0
+    ask: Callable[[str], bool] | None = None
+
+
+@dataclass(slots=True)
+class Talk:
+    """What is said: to a person on the console, and in one document for a script at the end."""
+
+    console: Console
+    as_json: bool = False
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """A line."""
+        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def end(self, code: int) -> int:
+        """Writes the document where one is wanted."""
+        if self.as_json:
+            sys.stdout.write(json.dumps({**self.document, "exitCode": code}, indent=2, default=str) + "\n")
+        return code
+
+
+def talk(*, as_json: bool) -> Talk:
+    """With --json, people are told on standard error."""
+    stream = sys.stderr if as_json else sys.stdout
+    return Talk(Console(file=stream, width=None if stream.isatty() else 150), as_json)
+
+
+def deploy(cluster: Cluster, wanted: Wanted, how: How, said: Talk) -> int:
+    """The exit code: 0 deployed and proven, 1 not (yet), 2 refused before anything was changed."""
+    try:
+        return said.end(_deploy(cluster, wanted, how, said))
+    except KubesteerError as exc:
+        said.say(str(exc), "bold red")
+        said.document["error"] = str(exc)
+        return said.end(REFUSED if isinstance(exc, InvalidInput) else FAILED)
+
+
+def _deploy(cluster: Cluster, wanted: Wanted, how: How, said: Talk) -> int:
+    context, address = cluster.where()
+    said.say(f"kubesteer {wanted.own_version}, overlay {wanted.overlay}, to {context or 'no context'} at {address}")
+    found, plan = facts(cluster, wanted)
+    judged = judgements(found)
+    said.console.print(show.checks(judged))
+    said.document |= {"context": context, "server": address, "checks": show.documents(judged)}
+    if not may_go_on(judged):
+        said.say("refused: nothing was changed", "bold red")
+        return REFUSED
+    said.console.print(show.plan(plan))
+    said.document["plan"] = show.plan_document(plan)
+    if how.dry_run:
+        return OK
+    if not plan.is_empty:
+        if not agreed(how, said, "Go ahead?"):
+            return REFUSED
+        _apply(cluster, found, plan, force=wanted.force_conflicts, timeout_s=how.timeout_s)
+        said.say(
+            f"applied {len(plan.create) + len(plan.change)} objects; waiting for pods, {how.timeout_s:.0f} s at most"
+        )
+    return _prove(cluster, found, wanted, how, said, changed=not plan.is_empty)
+
+
+def agreed(how: How, said: Talk, question: str) -> bool:
+    """Whether to go on; where nobody can be asked, --yes must say so."""
+    if how.yes:
+        return True
+    if how.ask is None:
+        said.say("nobody to ask here (no terminal): say --yes to go ahead. Nothing was changed", "bold red")
+        return False
+    if how.ask(question):
+        return True
+    said.say("nothing was changed")
+    return False
+
+
+def _apply(cluster: Cluster, found: Facts, plan: Plan, *, force: bool, timeout_s: float) -> None:
+    """The namespace, a dry run of what is in it where there was none before, all of it, and then what has to go."""
+    if found.namespace is None:
+        namespaces = [each for each in found.things if each["kind"] == "Namespace"]
+        cluster.apply(namespaces)
+        try:
+            cluster.apply(found.things, dry_run=True, force=force)
+        except ClusterUnavailable:
+            cluster.delete(namespaces, timeout_s=timeout_s)
+            raise
+    cluster.apply(found.things, force=force)
+    there: dict[Ref, Thing] = {ref(each): each for each in found.there}
+    cluster.delete([there[each] for each in plan.prune], timeout_s=timeout_s)
+
+
+def _prove(cluster: Cluster, found: Facts, wanted: Wanted, how: How, said: Talk, *, changed: bool) -> int:
+    began_s = time.monotonic()
+    parts = wait(cluster, found.things, said.console, timeout_s=how.timeout_s)
+    said.document["parts"] = show.documents(parts)
+    if not settled(parts):
+        said.console.print(show.parts(parts))
+        late = ", ".join(each.name for each in parts if not each.is_done)
+        said.say(
+            f"not done after {how.timeout_s:.0f} s: {late}. What was applied stays; run this again to go on", "bold red"
+        )
+        return FAILED
+    said.say(f"all parts are ready after {time.monotonic() - began_s:.0f} s")
+    in_place = wanted.overlay == "in-place"
+    scheduler = _CLUSTERS_SCHEDULER if in_place else _OWN_SCHEDULER
+    patience_s = PUBLISHED_WITHIN_S if changed else 0.0
+    proof = prove(cluster, found.things, scheduler, timeout_s=_PROOF_S, say=said.say, published_within_s=patience_s)
+    said.console.print(show.proof(proof))
+    said.document["proof"] = {**asdict(proof), "holds": proof.holds}
+    if in_place and not proof.asked:
+        said.say(
+            "the cluster's scheduler does not ask kubesteer yet: manifests/overlays/in-place/README.md has the steps"
+        )
+        return OK
+    if not proof.holds:
+        return FAILED
+    said.say(
+        f"kubesteer is deployed in namespace {NAMESPACE}; pods ask for it by schedulerName: {scheduler}", "bold green"
+    )
+    return OK

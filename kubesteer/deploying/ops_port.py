@@ -1,0 +1,52 @@
+"""How the extender's ops port is asked from outside the cluster, and what its answers say. No I/O."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubesteer.model.api_objects import Thing
+
+SERVER_SECRET = "kubesteer-extender-server"  # noqa: S105 - its name
+SERVER_NAME = "kubesteer-extender.kubesteer.svc"
+_DEFAULT_PORT = 8889
+_SAMPLE = re.compile(r"^(?P<name>[a-zA-Z_:]+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class OpsPort:
+    """tls: it is served by the wire's certificate. asks: metrics and explain want a token."""
+
+    port: int
+    tls: bool
+    asks: bool
+
+
+def ops_port(settings: Mapping[str, Any]) -> OpsPort:
+    """As the extender's settings file makes it."""
+    ops = settings.get("ops") or {}
+    return OpsPort(int(ops.get("port", _DEFAULT_PORT)), bool(ops.get("tls")), ops.get("auth", "none") != "none")
+
+
+def authority_of(secret: Thing | None) -> str | None:
+    """The authority of the certificate in a Secret, as PEM."""
+    text = ((secret or {}).get("data") or {}).get("ca.crt")
+    return base64.b64decode(text).decode() if text else None
+
+
+def sample_sum(metrics: str, name: str, **labels: str) -> float:
+    """The sum of all samples of that name with these labels; 0 where there is none."""
+    wanted = {f'{key}="{value}"' for key, value in labels.items()}
+    return sum(
+        float(found["value"])
+        for found in _SAMPLE.finditer(metrics)
+        if found["name"] == name and wanted <= set((found["labels"] or "").split(","))
+    )
+
+
+def filter_calls(metrics: str) -> float:
+    """How often a scheduler asked that extender which nodes fit."""
+    return sample_sum(metrics, "kubesteer_request_seconds_count", verb="filter")

@@ -1,0 +1,19 @@
+"""The cluster in memory does what the real one does; tests/e2e/test_deploy.py holds kubectl to the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kubesteer.clients.kubectl.memory import MemoryCluster
+
+from .cluster_behaviour import BEHAVIOUR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOUR, ids=lambda each: each.__name__)
+def test_it_behaves_as_the_real_one(behaviour: Callable[[MemoryCluster], None]) -> None:
+    behaviour(MemoryCluster())

@@ -1,0 +1,171 @@
+"""How far a deployment is, and what it hangs on, in the words of those who know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubesteer.deploying.progress import Look, Part, parts, settled
+from kubesteer.model.api_objects import Thing
+
+from .objects import node, pod, rolled_out, thing, warning, workload
+
+SECRETS = [{"name": "tls", "secret": {"secretName": "kubesteer-extender-server"}}]
+EXTENDER = workload("Deployment", "kubesteer-extender", replicas=2)
+AGENT = workload("DaemonSet", "kubesteer-agent")
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {"containerStatuses": [{"name": "main", "state": state, "ready": False}]}
+
+
+def part(made: Thing, *there: Thing, nodes: tuple[Thing, ...] = ()) -> Part:
+    [found] = parts([made], Look(there, frozenset(), nodes))
+    return found
+
+
+def unready(**status: Any) -> Thing:
+    return pod("kubesteer-extender-a", "kubesteer-extender", ready=False, **status)
+
+
+def test_a_part_is_done_when_all_its_pods_are_new_and_ready() -> None:
+    found = part(EXTENDER, rolled_out(EXTENDER))
+    assert (found.name, found.ready, found.wanted, found.is_done) == ("extender", 2, 2, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        pytest.param({"updatedReplicas": 1}, "an old pod is still there", id="an old pod"),
+        pytest.param({"replicas": 3}, "an old pod is still there", id="one too many"),
+        pytest.param({"observedGeneration": 0}, "the controller has not looked yet", id="not looked at"),
+        pytest.param({"readyReplicas": 1}, "1 of 2", id="one is not ready"),
+        pytest.param({"currentRevision": "a", "updateRevision": "b", "updatedReplicas": 1}, "1 of 2", id="revisions"),
+    ],
+)
+def test_a_part_is_not_done_while(status: dict[str, Any], why: str) -> None:
+    made = {**EXTENDER, "metadata": {**EXTENDER["metadata"], "generation": 2}}
+    there = rolled_out(made)
+    there["status"] |= {"observedGeneration": 2, **status}
+    assert not part(made, there).is_done, why
+
+
+def test_what_is_not_there_is_not_done() -> None:
+    found = part(EXTENDER)
+    assert (found.is_done, found.whys) == (False, ("Deployment kubesteer-extender is not there",))
+
+
+def test_certificates_are_the_secrets_that_pods_name() -> None:
+    made = workload("Deployment", "kubesteer-extender", volumes=SECRETS)
+    first, _ = parts([made], Look([], frozenset()))
+    assert (first.name, first.ready, first.wanted, first.is_done) == ("certificates", 0, 1, False)
+    assert first.whys == ("nobody made kubesteer-extender-server",)
+    first, _ = parts([made], Look([], frozenset({"kubesteer-extender-server"})))
+    assert first.is_done
+
+
+def test_a_secret_that_may_be_missing_is_not_waited_for() -> None:
+    optional = [{"name": "tls", "secret": {"secretName": "s", "optional": True}}]
+    assert [each.name for each in parts([workload("Deployment", "d", volumes=optional)], Look([], frozenset()))] == [
+        "d"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "events", "why"),
+    [
+        pytest.param(
+            waiting("ImagePullBackOff", "x:1 not found"), [], "main: ImagePullBackOff: x:1 not found", id="image"
+        ),
+        pytest.param(
+            {
+                "containerStatuses": [
+                    {
+                        "name": "main",
+                        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                        "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}},
+                    }
+                ]
+            },
+            [],
+            "main ends with 3 (Error) again and again",
+            id="it crashes",
+        ),
+        pytest.param(
+            {"containerStatuses": [{"name": "main", "state": {"running": {}}, "ready": False, "restartCount": 2}]},
+            [],
+            "main runs and is not ready, 2 restarts",
+            id="its probe fails",
+        ),
+        pytest.param(
+            waiting("ContainerCreating"),
+            [
+                warning("kubesteer-extender-a", "FailedMount", "an old one", at="2026-11-22T09:00:00Z"),
+                warning("kubesteer-extender-a", "FailedMount", 'secret "x" not found'),
+                warning("another", "FailedMount", "not about it"),
+            ],
+            'FailedMount: secret "x" not found',
+            id="a quiet reason: the newest event says more",
+        ),
+        pytest.param(
+            {
+                "conditions": [
+                    {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+                ]
+            },
+            [],
+            "Unschedulable: 0/1 nodes",
+            id="no node",
+        ),
+    ],
+)
+def test_a_part_says_what_its_pod_hangs_on(status: dict[str, Any], events: list[Thing], why: str) -> None:
+    found = part(EXTENDER, rolled_out(EXTENDER, 0), unready(**status), *events)
+    assert found.whys == (f"kubesteer-extender-a: {why}",)
+
+
+def test_a_volume_that_nobody_gives_is_named() -> None:
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data-0"}}]
+    made = unready(**waiting("ContainerCreating"))
+    made["spec"]["volumes"] = volumes
+    claim = thing("PersistentVolumeClaim", "data-0", status={"phase": "Pending"})
+    assert part(EXTENDER, rolled_out(EXTENDER, 0), made, claim).whys == (
+        "kubesteer-extender-a: volume claim data-0 is not bound",
+    )
+
+
+def test_pods_that_are_not_made_are_explained_by_their_owner() -> None:
+    event = warning("kubesteer-extender-5d9", "FailedCreate", "quota exceeded", kind="ReplicaSet")
+    assert part(EXTENDER, rolled_out(EXTENDER, 0), event).whys == ("FailedCreate: quota exceeded",)
+
+
+def test_agents_on_silent_nodes_are_not_waited_for() -> None:
+    """3 nodes, of which one is silent: 2 agents are all that can be."""
+    nodes = (node("a"), node("b"), node("c", ready=False))
+    there = rolled_out(AGENT, 2)
+    assert not part(AGENT, there).is_done
+    found = part(AGENT, there, nodes=nodes)
+    assert (found.ready, found.wanted, found.is_done) == (2, 2, True)
+
+
+def test_parts_come_in_the_order_in_which_they_get_ready() -> None:
+    names = ("kubesteer-scheduler", "kubesteer-agent", "kubesteer-etcd", "other", "kubesteer-keeper")
+    found = parts([workload("Deployment", name) for name in names], Look([], frozenset()))
+    assert [each.name for each in found] == ["etcd", "keeper", "agent", "scheduler", "other"]
+    assert not settled(found)
+
+
+def test_a_pod_on_a_silent_node_is_told_as_that() -> None:
+    old = warning("kubesteer-extender-gone", "BackOff", "of a pod that is no more")
+    there = pod("kubesteer-extender-a", "kubesteer-extender", ready=False, node="dead")
+    nodes = (node("dead", ready=False), node("alive"))
+    assert part(EXTENDER, rolled_out(EXTENDER, 1), there, old, nodes=nodes).whys == (
+        "kubesteer-extender-a: its node dead is silent",
+    )
+
+
+def test_events_of_pods_that_are_no_more_explain_nothing() -> None:
+    old = warning("kubesteer-extender-gone", "BackOff", "of a pod that is no more")
+    assert part(EXTENDER, rolled_out(EXTENDER, 1), pod("kubesteer-extender-a", "kubesteer-extender"), old).whys == ()

@@ -1,0 +1,371 @@
+"""`kubesteer deploy`, `status` and `undeploy` on a whole real cluster: from nothing to nothing, with faults between.
+
+The tests go by one deployment, in this order. Agents are told to trust their node's virtual interface, so that nodes
+publish a capacity and pods with SLOs can be placed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from kubesteer.clients.kubectl.command import Kubectl
+from tests.deploying.cluster_behaviour import BEHAVIOUR, place
+from tests.manifests.written import MANIFESTS, ROOT
+
+from .cluster.fixtures import binaries, kubesteer_image, node_binaries, whole_bed
+from .cluster.objects import pod
+from .cluster.waiting import eventually
+from .real_pods import is_running, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .cluster.build import Binaries
+    from .cluster.controlplane import ControlPlane
+
+__all__ = ["binaries", "kubesteer_image", "node_binaries", "whole_bed"]
+
+EGRESS = "kubesteer.io/egress-bps"
+IMAGE, NEXT = "localhost/kubesteer:0.1.0", "localhost/kubesteer:0.1.0-next"
+PASSING = {"events", "endpoints", "endpointslices", "leases", "controllerrevisions", "persistentvolumes", "pods"}
+"""Kinds that the cluster itself writes all the time."""
+THROUGH_KUBESTEER = {"schedulerName": "kubesteer", "terminationGracePeriodSeconds": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    code: int
+    document: dict[str, Any]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """The `kubesteer` command as a user runs it, with the bed's own kubectl."""
+
+    bed: ControlPlane
+    kubectl: Path
+    manifests: Path
+
+    def run(self, *arguments: str, kubeconfig: Path | None = None) -> Told:
+        cluster = ["--kubeconfig", str(kubeconfig or self.bed.kubeconfig), "--kubectl", str(self.kubectl)]
+        command = [sys.executable, "-m", "kubesteer.cli.main", *arguments, *cluster, "--json"]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        document = json.loads(ended.stdout) if ended.stdout.strip() else {}
+        return Told(ended.returncode, document, ended.stderr)
+
+    def deploy(self, *more: str, kubeconfig: Path | None = None) -> Told:
+        return self.run("deploy", "--manifests", str(self.manifests), *more, kubeconfig=kubeconfig)
+
+
+@pytest.fixture(scope="module")
+def command(whole_bed: ControlPlane, node_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    folder = tmp_path_factory.mktemp("repository") / "manifests"
+    shutil.copytree(MANIFESTS, folder)
+    settings = folder / "base/agent/settings.yaml"
+    trusting = yaml.safe_load(settings.read_text()) | {"network": {"trust_virtual": True}}
+    settings.write_text(yaml.safe_dump(trusting))
+    ctr = node_binaries.path("ctr", bundle="containerd")
+    for name in whole_bed.real.names:
+        whole_bed.real.run(name, ctr, "-n", "k8s.io", "images", "tag", IMAGE, NEXT)
+    return Command(whole_bed, node_binaries.path("kubectl"), folder)
+
+
+@pytest.fixture(scope="module")
+def before(command: Command) -> dict[str, set[str]]:
+    """Every object of the cluster, by kind, before anything is deployed."""
+    return everything(command.bed)
+
+
+def everything(bed: ControlPlane) -> dict[str, set[str]]:
+    kinds = [
+        line for line in bed.kubectl("api-resources", "--verbs=list", "--output=name").split()
+        if line.partition(".")[0] not in PASSING
+    ]  # fmt: skip
+    listed = bed.kubectl("get", ",".join(kinds), "--all-namespaces", "--output=name", "--ignore-not-found")
+    found: dict[str, set[str]] = {}
+    for line in listed.split():
+        kind, _, name = line.partition("/")
+        found.setdefault(kind, set()).add(name)
+    return found
+
+
+def judged(told: Told, name: str) -> dict[str, Any]:
+    return next(each for each in told.document["checks"] if each["name"] == name)
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOUR, ids=lambda each: each.__name__)
+def test_kubectl_behaves_as_the_cluster_in_memory(command: Command, behaviour: Callable[[Kubectl], None]) -> None:
+    kubectl = Kubectl(program=str(command.kubectl), kubeconfig=command.bed.kubeconfig)
+    try:
+        behaviour(kubectl)
+    finally:
+        kubectl.delete([place()], timeout_s=60)
+
+
+def test_who_may_not_is_refused_before_anything_is_changed(command: Command, before: dict[str, set[str]]) -> None:
+    """The default ServiceAccount has no rights but to look at itself."""
+    bed = command.bed
+    bed.kubectl("create", "clusterrolebinding", "viewer", "--clusterrole=view", "--serviceaccount=default:default")
+    bed.kubectl("create", "clusterrole", "lists", "--verb=list,get", "--resource=nodes,storageclasses.storage.k8s.io")
+    bed.kubectl("create", "clusterrolebinding", "lists", "--clusterrole=lists", "--serviceaccount=default:default")
+    token = bed.kubectl("create", "token", "default").strip()
+    told = command.deploy("--yes", kubeconfig=bed.kubeconfig_for(token, "viewer"))
+    assert (told.code, judged(told, "rights")["level"]) == (2, "refuse"), told.text
+    assert "you may not" in judged(told, "rights")["said"]
+    for each in ("clusterrolebinding/viewer", "clusterrolebinding/lists", "clusterrole/lists"):
+        bed.kubectl("delete", each)
+    assert everything(bed) == before
+
+
+def test_without_a_terminal_somebody_has_to_say_yes(command: Command, before: dict[str, set[str]]) -> None:
+    told = command.deploy()
+    assert (told.code, "--yes" in told.text) == (2, True), told.text
+    assert everything(command.bed) == before
+
+
+def test_a_dry_run_changes_nothing(command: Command, before: dict[str, set[str]]) -> None:
+    told = command.deploy("--dry-run")
+    assert told.code == 0, told.text
+    assert len(told.document["plan"]["create"]) > 50
+    assert everything(command.bed) == before
+
+
+def test_from_nothing_to_a_pod_with_an_slo(command: Command) -> None:
+    told = command.deploy("--yes", "--timeout", "180")
+    assert told.code == 0, told.text
+    proof = told.document["proof"]
+    assert (proof["holds"], proof["slo"], proof["node"] in command.bed.real.names) == (True, EGRESS, True)
+    assert len({each["replica"] for each in proof["opinions"]}) == 2
+    assert all(each["fits"] and each["node"] == proof["node"] for each in proof["opinions"])
+    assert all(each["is_done"] for each in told.document["parts"])
+    assert "kubesteer-proof" not in command.bed.kubectl("get", "namespaces,clusterroles,clusterrolebindings")
+
+
+def test_again_there_is_nothing_to_change_and_it_is_proven_again(command: Command) -> None:
+    versions = generations(command.bed)
+    told = command.deploy()
+    assert told.code == 0, told.text
+    assert [told.document["plan"][what] for what in ("create", "change", "delete")] == [[], [], []]
+    assert told.document["proof"]["holds"]
+    assert generations(command.bed) == versions
+
+
+def generations(bed: ControlPlane) -> str:
+    columns = "custom-columns=KIND:.kind,NAME:.metadata.name,GENERATION:.metadata.generation"
+    kinds = "deployments,daemonsets,statefulsets,networkpolicies,cronjobs"
+    return bed.kubectl("get", kinds, "--namespace=kubesteer", f"--output={columns}")
+
+
+def test_status_says_that_all_is_well_and_by_whom(command: Command) -> None:
+    told = eventually(lambda: well(command), within_s=30, what="all well", every_s=2)
+    rows = {row["part"]: row for row in told.document["parts"]}
+    assert {name: (row["ready"], row["wanted"]) for name, row in rows.items() if name in {"etcd", "extender"}} == {
+        "etcd": (3, 3),
+        "extender": (2, 2),
+    }
+    assert rows["extender"]["version"] == "kubesteer:0.1.0"
+    words = {name: "; ".join(row["notes"]) for name, row in rows.items()}
+    assert "leads 3 members" in words["etcd"]
+    assert "knows 3 nodes" in words["extender"]
+    assert "3 of 3 nodes publish" in words["agent"]
+    assert "leads" in words["scheduler"]
+    assert "first to expire" in words["certificates"]
+
+
+def well(command: Command) -> Told | None:
+    told = command.run("status")
+    return told if told.code == 0 else None
+
+
+def test_pods_with_slos_are_placed_by_kubesteer_and_run(command: Command) -> None:
+    """Each node publishes 10 Gbit/s less 5 %: 9.5. Of four pods that ask for 6, one goes on each node; none is left."""
+    bed = command.bed
+    names = [f"wants-6g-{number}" for number in range(4)]
+    for name in names:
+        made = runs(name, "sleep infinity", node="", limits={EGRESS: "6G"}, spec=THROUGH_KUBESTEER)
+        del made["spec"]["nodeName"]
+        bed.client.create(made)
+    try:
+        running = eventually(
+            lambda: [each for each in map(bed_pod(bed), names) if is_running(each)][2:] and True,
+            within_s=60,
+            what="3 run",
+        )
+        assert running
+        placed = {each["spec"]["nodeName"] for each in map(bed_pod(bed), names) if "nodeName" in each["spec"]}
+        assert placed == set(bed.real.names)
+        [left] = [each for each in map(bed_pod(bed), names) if "nodeName" not in each["spec"]]
+        [told] = [row["message"] for row in left["status"]["conditions"] if row["type"] == "PodScheduled"]
+        assert "Insufficient kubesteer.io/egress-bps" in told
+    finally:
+        for name in names:
+            bed.client.delete("Pod", name)
+
+
+def bed_pod(bed: ControlPlane) -> Callable[[str], dict[str, Any]]:
+    return lambda name: bed.client.get("Pod", name)
+
+
+@dataclass(slots=True)
+class Load:
+    """Pods that come through kubesteer, one a second, while something else happens."""
+
+    bed: ControlPlane
+    names: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Load:
+        self._thread = threading.Thread(target=self._create, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    _thread: threading.Thread = field(init=False)
+
+    def _create(self) -> None:
+        while not self._over.wait(1):
+            name = f"load-{len(self.names)}"
+            spec = {**THROUGH_KUBESTEER, "containers": [{"name": "main", "image": "localhost/bed/pause:1"}]}
+            try:
+                self.bed.client.create(pod(name, labels={"load": "yes"}, spec=spec))
+            except Exception as exc:  # noqa: BLE001 - told at the end
+                self.faults.append(str(exc))
+            else:
+                self.names.append(name)
+
+    def pods(self) -> list[dict[str, Any]]:
+        return self.bed.client.list_all("Pod", namespace="default", params={"labelSelector": "load=yes"})
+
+    def all_have_a_node(self) -> bool:
+        return all("nodeName" in each["spec"] for each in self.pods())
+
+    def remove(self) -> None:
+        self.bed.kubectl("delete", "pods", "--selector=load=yes", "--grace-period=0", "--force")
+
+
+def test_an_upgrade_under_load_fails_no_pod(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    bed = command.bed
+    with Load(bed) as load:
+        time.sleep(2)
+        told = command.deploy("--yes", "--image", NEXT, "--timeout", "200")
+        time.sleep(2)
+    assert told.code == 0, told.text
+    assert len(told.document["plan"]["rolls"]) == 3, told.document["plan"]
+    eventually(load.all_have_a_node, within_s=30, what="every pod of the load has a node")
+    pods = load.pods()
+    assert (load.faults, len(pods)) == ([], len(load.names))
+    assert {each["status"]["phase"] for each in pods} <= {"Pending", "Running"}
+    refused = bed.client.list_all("Event", namespace="default", params={"fieldSelector": "reason=FailedScheduling"})
+    failed = [each["message"] for each in refused if each["involvedObject"]["name"].startswith("load-")]
+    with capsys.disabled():
+        print(f"\nupgrade: {len(pods)} pods meanwhile, {Counter(failed)} refusals")
+    assert failed == []
+    images = bed.kubectl("get", "pods", "--namespace=kubesteer", "--output=jsonpath={..spec.containers[*].image}")
+    assert (IMAGE in images.split(), images.split().count(NEXT)) == (False, 6)
+    load.remove()
+
+
+def test_an_image_that_cannot_be_pulled_is_named_and_the_old_pods_stay(command: Command) -> None:
+    told = command.deploy("--yes", "--image", "localhost/nowhere:1", "--timeout", "20")
+    assert told.code == 1
+    late = {each["name"]: each["whys"] for each in told.document["parts"] if not each["is_done"]}
+    assert any("ErrImagePull" in why or "ImagePullBackOff" in why for why in late["extender"]), late
+    ready = command.bed.kubectl(
+        "get", "deployment/kubesteer-extender", "--namespace=kubesteer", "--output=jsonpath={.status.readyReplicas}"
+    )
+    assert ready == "2"
+    assert command.run("status").code == 1
+    assert command.deploy("--yes", "--image", NEXT, "--timeout", "120").code == 0
+
+
+def test_an_edit_by_hand_is_refused_and_can_be_taken_over(command: Command) -> None:
+    bed = command.bed
+    bed.kubectl("scale", "deployment/kubesteer-extender", "--namespace=kubesteer", "--replicas=1")
+    told = command.deploy("--yes", "--image", NEXT)
+    assert (told.code, judged(told, "dry run")["level"]) == (2, "refuse"), told.text
+    assert ".spec.replicas" in judged(told, "dry run")["said"]
+    assert command.deploy("--yes", "--image", NEXT, "--force-conflicts").code == 0
+    assert well(command)
+
+
+def test_a_drained_node_takes_nothing_down(command: Command) -> None:
+    bed = command.bed
+    bed.kubectl("drain", "real-2", "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=60s")
+    told = command.run("status")
+    assert (told.code, told.document["isWell"]) == (1, False)
+    assert any("etcd" in each for each in told.document["findings"]), told.document["findings"]
+    assert placed_within(bed, "while-drained", within_s=20) != "real-2"
+    bed.kubectl("uncordon", "real-2")
+    eventually(lambda: well(command), within_s=60, what="well again", every_s=2)
+
+
+def test_a_node_that_loses_power_is_told_and_forgiven(command: Command) -> None:
+    """Two members keep etcd's quorum, one replica of each of the others goes on."""
+    bed = command.bed
+    bed.real.kill("real-1")
+    eventually(lambda: not bed.real.is_ready("real-1"), within_s=90, what="NotReady", every_s=1)
+    told = command.run("status")
+    assert told.code == 1
+    assert "1 nodes are silent and are not counted" in str(told.document["parts"])
+    assert placed_within(bed, "while-dead", within_s=40) in {"real-0", "real-2"}
+    bed.real.bring_back("real-1")
+    eventually(lambda: well(command), within_s=90, what="well again", every_s=2)
+
+
+def placed_within(bed: ControlPlane, name: str, *, within_s: float) -> str:
+    spec = {**THROUGH_KUBESTEER, "containers": [{"name": "main", "image": "localhost/bed/pause:1"}]}
+    bed.client.create(pod(name, spec=spec))
+    try:
+        found: str = eventually(
+            lambda: bed.client.get("Pod", name)["spec"].get("nodeName"), within_s=within_s, what=f"{name} has a node"
+        )
+    finally:
+        bed.kubectl("delete", "pod", name, "--grace-period=0", "--force")
+    return found
+
+
+def test_kept_volumes_are_taken_up_by_the_next_deployment(command: Command) -> None:
+    bed = command.bed
+    before = claims(bed)
+    told = command.run("undeploy", "--yes", "--keep-data")
+    assert (told.code, told.document["comparison"]["left"]) == (0, []), told.text
+    assert bed.kubectl("get", "all,secrets", "--namespace=kubesteer", "--output=name") == ""
+    assert command.deploy("--yes", "--timeout", "180").code == 0
+    assert claims(bed) == before
+
+
+def claims(bed: ControlPlane) -> set[str]:
+    """Name, identity and volume of each claim that has one; the snapshots' waits for its first job."""
+    columns = "custom-columns=NAME:.metadata.name,UID:.metadata.uid,VOLUME:.spec.volumeName"
+    lines = bed.kubectl("get", "persistentvolumeclaims", "--namespace=kubesteer", "--no-headers", f"--output={columns}")
+    return {line for line in lines.splitlines() if "data-kubesteer-etcd" in line}
+
+
+def test_undeploying_leaves_nothing(command: Command, before: dict[str, set[str]]) -> None:
+    bed = command.bed
+    told = command.run("undeploy", "--yes")
+    assert (told.code, told.document["comparison"]["left"]) == (0, []), told.text
+    assert everything(bed) == before
+    for node in bed.client.list_all("Node"):
+        status = node["status"]
+        assert not [name for name in (*status["capacity"], *status["allocatable"]) if name.startswith("kubesteer.io/")]
+        assert not [row for row in status["conditions"] if row["type"].startswith("kubesteer.io/")]
+    again = command.run("undeploy", "--yes")
+    assert (again.code, "nothing of kubesteer's is here" in again.text) == (0, True)
