@@ -67,7 +67,7 @@ cluster: $(if $(filter-out 0,$(NODES)),node-binaries,cluster-binaries) ## Start 
 cluster-down: $(INSTALLED) ## Stop it
 	@$(RUN) -m tests.e2e.cluster down
 
-CLUSTER_FLAGS = $(if $(CONTEXT),--context $(CONTEXT)) $(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG))
+CLUSTER_FLAGS = $(if $(CONTEXT),--context $(CONTEXT))
 
 deploy: $(INSTALLED) ## kubesteer onto your cluster: checked, and proven by a pod (OVERLAY= IMAGE= CONTEXT=; YES=1 does not ask)
 	@$(BIN)/kubesteer deploy $(CLUSTER_FLAGS) $(if $(OVERLAY),--overlay $(OVERLAY)) $(if $(IMAGE),--image $(IMAGE)) $(if $(YES),--yes)

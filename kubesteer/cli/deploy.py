@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from kubesteer.cli.deploy_options import ClusterOptions, Json, Timeout, Yes
+from kubesteer.cli.cluster.options import ClusterOptions, Json, Timeout, Yes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kubesteer.cli.deploy_port import Cluster
+    from kubesteer.cli.cluster.port import Cluster
 
 DEPLOY_EXAMPLES = """Examples:
 
@@ -80,9 +80,9 @@ def deploy(
     """
     from importlib.metadata import version  # noqa: PLC0415
 
-    from kubesteer.cli.deploy_reading import Wanted, find_manifests  # noqa: PLC0415
-    from kubesteer.cli.deploy_run import REFUSED, How, talk  # noqa: PLC0415
-    from kubesteer.cli.deploy_run import deploy as run  # noqa: PLC0415
+    from kubesteer.cli.cluster.reading import Wanted, find_manifests  # noqa: PLC0415
+    from kubesteer.cli.cluster.run import REFUSED, How, talk  # noqa: PLC0415
+    from kubesteer.cli.cluster.run import deploy as run  # noqa: PLC0415
     from kubesteer.model.errors import InvalidInput  # noqa: PLC0415
 
     try:
@@ -117,8 +117,8 @@ def undeploy(
     keep_data:
         Leave the volumes, and the namespace that they are in.
     """
-    from kubesteer.cli.deploy_run import How, talk  # noqa: PLC0415
-    from kubesteer.cli.deploy_undo import undeploy as run  # noqa: PLC0415
+    from kubesteer.cli.cluster.run import How, talk  # noqa: PLC0415
+    from kubesteer.cli.cluster.undo import undeploy as run  # noqa: PLC0415
 
     how = How(yes=yes, dry_run=dry_run, timeout_s=timeout, ask=_asker())
     sys.exit(run(_kubectl(cluster), how, talk(as_json=as_json), keep_data=keep_data))
@@ -127,8 +127,8 @@ def undeploy(
 @status_app.default
 def status(*, cluster: ClusterOptions | None = None, as_json: Json = False) -> None:
     """How the deployment stands: each part, its version, and what is wrong."""
-    from kubesteer.cli.deploy_run import talk  # noqa: PLC0415
-    from kubesteer.cli.status_run import status as run  # noqa: PLC0415
+    from kubesteer.cli.cluster.run import talk  # noqa: PLC0415
+    from kubesteer.cli.cluster.status import status as run  # noqa: PLC0415
 
     sys.exit(run(_kubectl(cluster), talk(as_json=as_json)))
 

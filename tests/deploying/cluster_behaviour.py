@@ -16,7 +16,7 @@ from kubesteer.model.errors import KubectlFailed
 from .objects import foreign, namespace, node, settings_map, thing
 
 if TYPE_CHECKING:
-    from kubesteer.cli.deploy_port import Cluster
+    from kubesteer.cli.cluster.port import Cluster
 
 PLACE = "behaviour"
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from kubesteer.cli import deploy_proof, deploy_run, deploy_undo, status_run
-from kubesteer.cli.deploy_reading import Wanted, find_manifests
-from kubesteer.cli.deploy_run import How, Talk
+from kubesteer.cli.cluster import proof as deploy_proof
+from kubesteer.cli.cluster import run as deploy_run
+from kubesteer.cli.cluster import status as status_run
+from kubesteer.cli.cluster import undo as deploy_undo
+from kubesteer.cli.cluster.reading import Wanted, find_manifests
+from kubesteer.cli.cluster.run import How, Talk
 from kubesteer.model.api_objects import Ref, Thing
 from kubesteer.model.errors import InvalidInput
 from tests.manifests.written import MANIFESTS

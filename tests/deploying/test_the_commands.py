@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kubesteer.cli.deploy_waiting import wait
+from kubesteer.cli.cluster.waiting import wait
 from kubesteer.deploying.progress import settled
 from kubesteer.model.errors import KubectlFailed
 from tests.cli.command import run

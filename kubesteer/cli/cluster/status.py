@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import time
 
-from kubesteer.cli import deploy_show as show
-from kubesteer.cli.deploy_port import Cluster
-from kubesteer.cli.deploy_proof import OpsPorts
-from kubesteer.cli.deploy_run import FAILED, OK, Talk
+from kubesteer.cli.cluster import show
+from kubesteer.cli.cluster.port import Cluster
+from kubesteer.cli.cluster.proof import OpsPorts
+from kubesteer.cli.cluster.run import FAILED, OK, Talk
 from kubesteer.clients.kubectl.asking import Request
 from kubesteer.deploying.progress import LOOK_KINDS, Look
 from kubesteer.deploying.rendering import NAMESPACE, extender_settings

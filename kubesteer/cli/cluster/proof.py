@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kubesteer.cli.deploy_port import Cluster
+from kubesteer.cli.cluster.port import Cluster
 from kubesteer.clients.kubectl.asking import Request
 from kubesteer.deploying.checks import takes_pods
 from kubesteer.deploying.ops_port import (

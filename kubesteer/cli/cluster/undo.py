@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from kubesteer.cli import deploy_show as show
-from kubesteer.cli.deploy_port import Cluster
-from kubesteer.cli.deploy_reading import everything
-from kubesteer.cli.deploy_run import FAILED, OK, REFUSED, How, Talk, agreed
+from kubesteer.cli.cluster import show
+from kubesteer.cli.cluster.port import Cluster
+from kubesteer.cli.cluster.reading import everything
+from kubesteer.cli.cluster.run import FAILED, OK, REFUSED, How, Talk, agreed
 from kubesteer.deploying.leftovers import (
     Found,
     Marks,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubesteer.cli.deploy_port import Cluster
+from kubesteer.cli.cluster.port import Cluster
 from kubesteer.deploying.changes import Plan, plan
 from kubesteer.deploying.checks import Facts, minor_of
 from kubesteer.deploying.leftovers import Found, listable

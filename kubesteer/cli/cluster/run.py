@@ -11,11 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from kubesteer.cli import deploy_show as show
-from kubesteer.cli.deploy_port import Cluster
-from kubesteer.cli.deploy_proof import PUBLISHED_WITHIN_S, prove
-from kubesteer.cli.deploy_reading import Wanted, facts
-from kubesteer.cli.deploy_waiting import wait
+from kubesteer.cli.cluster import show
+from kubesteer.cli.cluster.port import Cluster
+from kubesteer.cli.cluster.proof import PUBLISHED_WITHIN_S, prove
+from kubesteer.cli.cluster.reading import Wanted, facts
+from kubesteer.cli.cluster.waiting import wait
 from kubesteer.deploying.changes import Plan
 from kubesteer.deploying.checks import Facts, judgements, may_go_on
 from kubesteer.deploying.progress import settled

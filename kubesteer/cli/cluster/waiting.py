@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.live import Live
 
-from kubesteer.cli import deploy_show as show
-from kubesteer.cli.deploy_port import Cluster
-from kubesteer.cli.deploy_reading import look
+from kubesteer.cli.cluster import show
+from kubesteer.cli.cluster.port import Cluster
+from kubesteer.cli.cluster.reading import look
 from kubesteer.deploying.progress import Part, parts, settled
 from kubesteer.model.api_objects import Thing
 from kubesteer.model.errors import ClusterUnavailable
