@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from extender import settings as extender_settings
-from kubesteer.cli import keep_settings
+from kubesteer.cli.keeping import settings as keep_settings
 from kubesteer.model.errors import InvalidSettings
 from monitor_agent import settings_file as agent_settings
 from monitor_agent.settings import Settings as AgentSettings

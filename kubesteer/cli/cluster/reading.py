@@ -44,7 +44,7 @@ class Wanted:
 
 def find_manifests(given: Path | None) -> Path:
     """The folder with base/ and overlays/. Raises InvalidInput naming where it was looked for."""
-    candidates = [given] if given else [Path("manifests"), Path(__file__).resolve().parents[2] / "manifests"]
+    candidates = [given] if given else [Path("manifests"), Path(__file__).resolve().parents[3] / "manifests"]
     for folder in candidates:
         if (folder / "overlays").is_dir():
             return folder
