@@ -61,8 +61,8 @@ image: $(INSTALLED) ## Build localhost/kubesteer (IMAGE= another name, BASE= ano
 	@$(RUN) -m tests.image $(if $(IMAGE),--name $(IMAGE)) $(if $(BASE),--base $(BASE))
 
 cluster: $(if $(filter-out 0,$(NODES)),node-binaries,cluster-binaries) ## Start the real control plane and leave it running; NODES=3, as root: a whole cluster, kubesteer's image in it
-	@$(RUN) -m tests.e2e.cluster up --nodes $(KWOK_NODES) --real-nodes $(NODES) \
-	  $(if $(filter-out 0,$(NODES)),--image "$$($(RUN) -m tests.image --cached)")
+	@$(if $(filter-out 0,$(NODES)),image=$$($(RUN) -m tests.image --cached); )\
+	$(RUN) -m tests.e2e.cluster up --nodes $(KWOK_NODES) --real-nodes $(NODES) $(if $(filter-out 0,$(NODES)),--image "$$image")
 
 cluster-down: $(INSTALLED) ## Stop it
 	@$(RUN) -m tests.e2e.cluster down
