@@ -11,19 +11,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from tests.e2e.cluster.controlplane import ControlPlane
 from tests.e2e.cluster.waiting import eventually
 from tests.e2e.service import Extender
+from tests.manifests.written import MANIFESTS, NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from tests.e2e.cluster.client import Client
     from tests.e2e.cluster.controlplane import Part
 
 EGRESS = "kubesteer.io/egress-bps"
 EGRESS_ANNOTATION = "kubernetes.io/egress-bandwidth"
+RIGHTS = ("Namespace", "ServiceAccount", "Role", "ClusterRole", "ValidatingAdmissionPolicy")
+"""How the kinds begin that say who may do what."""
 M, G = 10**6, 10**9
 _SUFFIX = {"": 1, "k": 10**3, "M": M, "G": G}
 
@@ -63,9 +68,29 @@ def start_scheduler(bed: ControlPlane, older: bool) -> Callable[..., Part]:
     return partial(bed.start_scheduler, older=older)
 
 
-def kubesteer(bed: ControlPlane, **settings: Any) -> Extender:
+def kubesteer(bed: ControlPlane, *, kubeconfig: Path | None = None, **settings: Any) -> Extender:
     """The real extender, told of the cluster by the bed's API server; settings by group."""
-    return Extender({"cluster": {"source": "kubernetes", "kubeconfig": str(bed.kubeconfig)}, **settings})
+    cluster = {"source": "kubernetes", "kubeconfig": str(kubeconfig or bed.kubeconfig)}
+    return Extender({"cluster": cluster, **settings})
+
+
+def grant(bed: ControlPlane) -> None:
+    """The namespace, accounts and rights of manifests/base, and the policies that narrow them; nothing runs by it."""
+    rendered = bed.kubectl("kustomize", str(MANIFESTS / "base"))
+    things = [each for each in yaml.safe_load_all(rendered) if each["kind"].startswith(RIGHTS)]
+    bed.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(things))
+
+
+def token(client: Client, account: str, *, node: str | None = None) -> str:
+    """Of an account of kubesteer's; bound to a node, which the API server then knows it by."""
+    spec: dict[str, Any] = {"expirationSeconds": 7200}
+    if node is not None:
+        uid = client.get("Node", node)["metadata"]["uid"]
+        spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{account}/token"
+    found: str = client.request("POST", path, asked)["status"]["token"]
+    return found
 
 
 def pods(client: Client) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Fifty nodes with an agent each: what becomes of pods on bad ones is counted once, and the next pods go elsewhere.
 
-The agents are whole ones on the real API server and a real etcd; they share a process and its event loop. KWOK plays
-the kubelets, each group of nodes in its way (kwok_stages.py); what it wrote is the record that counts are held against.
+The agents are whole ones on the real API server and a real etcd; they share a process and its event loop. Each has a
+token of its ServiceAccount that is bound to its node, and the extender one of its own. KWOK plays the kubelets, each group of nodes in its way (kwok_stages.py); what it wrote is the record that counts are held against.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import time
 from collections import Counter
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ from .cluster.objects import node, pod
 from .cluster.waiting import eventually
 from .kwok_stages import ends, evicts, pulls_in_vain, starts, starts_slowly, stops_when_deleted
 from .real_pods import condition, container_status, is_running, last_end, restarts, waiting_reason
-from .scenario import kubesteer, node_of
+from .scenario import grant, kubesteer, node_of, token
 from .service import Extender, scheduler_config, scheduler_entry
 
 if TYPE_CHECKING:
@@ -79,14 +79,19 @@ async def agents_at_work(
     bed: ControlPlane, etcd: EtcdServer, nodes: Collection[str]
 ) -> AsyncIterator[dict[str, Agent]]:
     """One a node, ready to learn. In the end each writes what is left and gives its claim back."""
-    access = await from_kubeconfig(str(bed.kubeconfig))()
+    administrators = await from_kubeconfig(str(bed.kubeconfig))()
     agents: dict[str, Agent] = {}
     stop, log = asyncio.Event(), Log(logging.getLogger("agent"))
 
-    async def load() -> Access:
-        return access
-
     async def run(name: str) -> None:
+        bearer = f"Bearer {await asyncio.to_thread(token, bed.client, 'kubesteer-agent', node=name)}"
+
+        async def authorization() -> str:
+            return bearer
+
+        async def load() -> Access:
+            return replace(administrators, authorization=authorization)
+
         store = etcd_column(etcd.options(PREFIX), node=name, holder=f"agent of {name}")
         async with ApiServer(load) as api:
             outside = Outside(api, store, NodeLink(LinkSettings(), RateRules()))
@@ -227,7 +232,9 @@ def fleet(binaries: Binaries) -> Iterator[Fleet]:
         bed.client.create_all(node(name, labels={GROUP: group}) for group in names for name in names[group])
         bed.start_kwok(stages({group: labelled(bed.client, group) for group in GROUPS}))
         rewards = {"source": "etcd", "endpoints": [etcd.address], "prefix": PREFIX}
-        extender = stack.enter_context(kubesteer(bed, rewards=rewards))
+        grant(bed)
+        account = bed.kubeconfig_for(token(bed.client, "kubesteer-extender"), "extender")
+        extender = stack.enter_context(kubesteer(bed, kubeconfig=account, rewards=rewards))
         bed.start_scheduler(scheduler_config(scheduler_entry(extender, ignorable=False)))
         portal = stack.enter_context(start_blocking_portal())
         fleet = Fleet(bed, etcd, extender, portal, names)
