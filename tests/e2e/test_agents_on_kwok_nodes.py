@@ -1,7 +1,8 @@
 """Fifty nodes with an agent each: what becomes of pods on bad ones is counted once, and the next pods go elsewhere.
 
 The agents are whole ones on the real API server and a real etcd; they share a process and its event loop. Each has a
-token of its ServiceAccount that is bound to its node, and the extender one of its own. KWOK plays the kubelets, each group of nodes in its way (kwok_stages.py); what it wrote is the record that counts are held against.
+token of its ServiceAccount that is bound to its node, and the extender one of its own. KWOK plays the kubelets, each
+group of nodes in its way (kwok_stages.py); what it wrote is the record that counts are held against.
 """
 
 from __future__ import annotations
