@@ -181,7 +181,7 @@ def _add_gauges(parts: Parts, view: RewardView, unix_s: Callable[[], float]) -> 
     gauge("rewards_age_seconds", "Since the reward store was last heard of.", lambda: age(rewards().last_contact_age_s))
     gauge("reward_newest_age_seconds", "Age of the newest reward.", reward_age)
     gauge("rewards_neutral", "1 while rewards have no say.", lambda: float(view.is_neutral()))
-    gauge("rewards_skipped", "Stored rewards that cannot be read.", lambda: rewards().skipped)
+    gauge("rewards_skipped", "Stored rewards that are bad, or too many of a node.", lambda: rewards().skipped)
     gauge("rewards_resyncs", "Lists of the reward store after the first.", lambda: rewards().resyncs)
     gauge("nodes", "Nodes in the table.", lambda: state.table.node_count)
     gauge("pods", "Pods in the table.", lambda: state.table.pod_count)
@@ -234,6 +234,7 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
             if tls.cert_file is not None:
                 server.config.load()
                 server.config.ssl = fresh = fresh_tls(tls, connections=settings.limits.connections)
+                server.protocol.tls = fresh
                 background.append(asyncio.create_task(keep_tls_fresh(fresh, tls, log), name="tls"))
         cleanup.push_async_callback(_cancel, background)
         for task in background:

@@ -43,6 +43,11 @@ class GuardedProtocol(HttpToolsProtocol):
     most_connections: int
     sends_away: bool = False
     """Each answer ends its connection, and says so: a client hears that it has to go elsewhere before it sends more."""
+    tls: FreshTls | None = None
+    oldest_s: float = 3600.0
+    """So old a connection ends with its next answer: a certificate is looked at only when one begins."""
+    _begun_s = 0.0
+    _clients_ca = b""
     _head_timer: asyncio.TimerHandle | None = None
     _bytes_without_use = 0
     """Since a head was complete or a piece of a body came: heads, trailers, and what stands between chunks."""
@@ -50,6 +55,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new connection, after the TLS handshake."""
         super().connection_made(transport)
+        self._begun_s = self.loop.time()
+        wrapped = transport.get_extra_info("ssl_object")
+        if wrapped is not None:
+            self._clients_ca = wrapped.context.clients_ca
         if len(self.connections) > self.most_connections:
             transport.close()
         else:
@@ -76,7 +85,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._forget_timer()
         self._bytes_without_use = 0
         super().on_headers_complete()
-        if self.sends_away and self.cycle is not None:
+        if self.cycle is not None and (self.sends_away or self._has_to_prove_itself_again()):
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -88,6 +97,11 @@ class GuardedProtocol(HttpToolsProtocol):
         """The connection is closed."""
         self._forget_timer()
         super().connection_lost(exc)
+
+    def _has_to_prove_itself_again(self) -> bool:
+        """Whether its client was let in too long ago, or by an authority that may be trusted no more."""
+        is_old = self.loop.time() - self._begun_s > self.oldest_s
+        return is_old or (self.tls is not None and self._clients_ca != self.tls.newest.clients_ca)
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
@@ -186,13 +200,20 @@ def _server(app: FastAPI, settings: Settings, *, keep_alive_s: int, grace_s: int
     return server
 
 
+class TlsContext(ssl.SSLContext):
+    """TLS as the files said it when they were read."""
+
+    clients_ca: bytes = b""
+    """The certificates of the client authority, as they stood in its file."""
+
+
 class FreshTls(ssl.SSLContext):
     """The context that the server holds: hands every new connection to the newest one that was read from the files.
 
     Files loaded into the same context again would not do: it would go on trusting the client CAs that it knew before.
     """
 
-    newest: ssl.SSLContext
+    newest: TlsContext
     connections: int
     """At most so many at once. The protocol's own count begins when the handshake is over, which a flood never is."""
     _open: weakref.WeakSet[ssl.SSLObject]
@@ -213,9 +234,9 @@ def fresh_tls(tls: Tls, *, connections: int) -> FreshTls:
     return fresh
 
 
-def _tls_context(tls: Tls) -> ssl.SSLContext:
+def _tls_context(tls: Tls) -> TlsContext:
     """At least the version that the settings name, client certificates where there is a client CA."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = TlsContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if tls.cert_file is not None:
@@ -223,6 +244,7 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
             context.load_cert_chain(tls.cert_file, tls.key_file)
     if tls.client_ca_file is not None:
         with _named(f"tls.client_ca_file {tls.client_ca_file}", "PEM certificates"):
+            context.clients_ca = tls.client_ca_file.read_bytes()
             context.load_verify_locations(tls.client_ca_file)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
@@ -238,7 +260,10 @@ def _named(files: str, wanted: str) -> Iterator[None]:
 
 
 async def keep_tls_fresh(fresh: FreshTls, tls: Tls, log: FilteringBoundLogger) -> None:
-    """Reads the certificate files again when they change; new connections get the new ones, old ones go on."""
+    """Reads the certificate files again when they change; new connections get the new ones.
+
+    Old ones go on, but where the clients' authority changed: those end with their next answer.
+    """
     files = [file for file in (tls.cert_file, tls.key_file, tls.client_ca_file) if file is not None]
     read = await asyncio.to_thread(_signatures, files)
     while True:

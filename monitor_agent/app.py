@@ -34,7 +34,7 @@ from monitor_agent.choices import holder_name, node_name
 from monitor_agent.cluster import KubeletCounters
 from monitor_agent.link import NodeLink
 from monitor_agent.logs import Log
-from monitor_agent.ops import serving
+from monitor_agent.ops import serving, serving_probes
 from monitor_agent.probes.links import LinkSettings
 from monitor_agent.probes.rates import RateRules
 from monitor_agent.settings import Settings, Store
@@ -54,7 +54,10 @@ async def run(settings: Settings, environ: Mapping[str, str], log: Log) -> None:
         agent = build(settings, node, holder, outside, Environment(Random(os.urandom(16))), log)  # noqa: S311
         ops = settings.ops
         reviews = Reviews(outside.api, audiences=ops.audiences) if ops.auth == "kubernetes" else None
-        async with serving(ops, agent.health.report, agent.metrics.registry, reviews) as url:
+        async with (
+            serving_probes(ops, agent.health.report),
+            serving(ops, agent.health.report, agent.metrics.registry, reviews) as url,
+        ):
             log.info("started", node=node, holder=holder, ops=url)
             if ops.auth == "none" and not ip_address(urlsplit(url).hostname or "").is_loopback:
                 log.warning("the ops port asks nobody who they are; set ops.auth: kubernetes, or ops.host: 127.0.0.1")

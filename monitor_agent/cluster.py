@@ -13,6 +13,8 @@ from kubesteer.model.runs import EventSeen, PodRuns
 from monitor_agent.capacity import NodeEvent
 
 _COMPONENT = "kubesteer-agent"
+_TELL_OF_STARTS = ("kubelet", "attachdetach-controller")
+"""Beside the pod's scheduler, which tells of its binding. Other nodes' agents may write about these pods."""
 
 
 class ClusterEvents:
@@ -25,7 +27,9 @@ class ClusterEvents:
 
     async def of(self, pod: PodRuns) -> list[EventSeen]:
         """As EventsOfPods."""
-        return await pod_events(self._api, pod.namespace, pod.uid)
+        return await pod_events(
+            self._api, pod.namespace, pod.uid, by=(*_TELL_OF_STARTS, pod.scheduler), but_not=_COMPONENT
+        )
 
     async def warn(self, pod: PodRuns, reason: str, message: str) -> None:
         """As WarningEvents."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from kubesteer.clients.kubernetes.reviews import CHALLENGE, READINESS_DETAILS, Permit, Reviews
 from kubesteer.model.errors import InvalidSettings
-from monitor_agent.ops_tls import server_tls
+from monitor_agent.ops_tls import ServerTls, server_tls
 from monitor_agent.settings import Ops
 
 Report = Callable[[], dict[str, Any]]
@@ -44,6 +44,11 @@ class _Page(NamedTuple):
     kind: str = "text/plain"
 
 
+_HEALTHY = _Page(200, b"ok\n")
+_Pages = Callable[[str, list[str]], Awaitable[_Page]]
+"""The page at a path, for these header lines."""
+
+
 @asynccontextmanager
 async def serving(
     choice: Ops, report: Report, registry: CollectorRegistry, reviews: Reviews | None = None
@@ -53,6 +58,47 @@ async def serving(
     Raises InvalidSettings where the address cannot be had, or the certificate not be used.
     """
     tls = server_tls(choice)
+
+    async def page(path: str, lines: list[str]) -> _Page:
+        if path == "/healthz":
+            return _HEALTHY
+        about = READINESS_DETAILS if path == "/readyz" else path
+        permit = Permit(200) if reviews is None else await reviews.ask(_authorization(lines), "get", about)
+        if path == "/readyz":
+            return _ready(report(), detailed=permit.status == 200)
+        if permit.status != 200:
+            return _Page(permit.status, f"{permit.why}\n".encode(errors="replace"))
+        if path == "/metrics":
+            return _Page(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+        return _Page(404, b"/healthz, /readyz or /metrics\n")
+
+    async with _listening(choice, choice.host, page, tls) as url:
+        yield url
+
+
+@asynccontextmanager
+async def serving_probes(choice: Ops, report: Report) -> AsyncIterator[str | None]:
+    """Health for the kubelet at an address of its own, where the settings name one; gives the URL.
+
+    Its connections are counted apart: who fills the other address does not keep the kubelet out, which would end the
+    agent. Raises InvalidSettings where the address cannot be had.
+    """
+    if choice.probes_host is None:
+        yield None
+        return
+
+    async def page(path: str, _lines: list[str]) -> _Page:
+        if path == "/readyz":
+            return _ready(report(), detailed=False)
+        return _HEALTHY if path == "/healthz" else _Page(404, b"/healthz or /readyz\n")
+
+    async with _listening(choice, choice.probes_host, page) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _listening(choice: Ops, host: str, pages: _Pages, tls: ServerTls | None = None) -> AsyncIterator[str]:
+    """Serves the pages at this address, with connections of its own to count."""
     open_now = 0
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,7 +110,7 @@ async def serving(
                     if tls is not None:
                         # Here and not by the server itself, so that handshakes without end are counted and timed too.
                         await writer.start_tls(tls.context)
-                    page = await _page(reader, report, registry, reviews)
+                    page = await _answer(reader, pages)
                     head = f"HTTP/1.1 {_STATUS[page.status]}\r\nContent-Type: {page.kind}\r\n"
                     head += f"Content-Length: {len(page.body)}\r\nConnection: close\r\n\r\n"
                     writer.write(head.encode() + page.body)
@@ -74,14 +120,15 @@ async def serving(
         if tls is not None:
             tls.reread()
 
-    host, port = choice.host, choice.port
+    port = choice.port
     try:
         server = await asyncio.start_server(answer, host, port, limit=_LONGEST_HEAD_B)
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
             why = f"ops.port: {port} is in use at {host}; another agent may run on this node: stop it, or choose a port"
         else:
-            why = f"ops.host, ops.port: {host}:{port} cannot be listened at: {exc}"
+            setting = "ops.host" if host == choice.host else "ops.probes_host"
+            why = f"{setting}, ops.port: {host}:{port} cannot be listened at: {exc}"
         raise InvalidSettings(why) from exc
     try:
         bound = server.sockets[0].getsockname()
@@ -91,9 +138,7 @@ async def serving(
         server.close()
 
 
-async def _page(
-    reader: asyncio.StreamReader, report: Report, registry: CollectorRegistry, reviews: Reviews | None
-) -> _Page:
+async def _answer(reader: asyncio.StreamReader, pages: _Pages) -> _Page:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
@@ -102,20 +147,12 @@ async def _page(
         return _Page(400, b"not an HTTP request\n")
     if method != "GET":
         return _Page(405, b"only GET\n")
-    path = target.partition("?")[0]
-    if path == "/healthz":
-        return _Page(200, b"ok\n")
-    about = READINESS_DETAILS if path == "/readyz" else path
-    permit = Permit(200) if reviews is None else await reviews.ask(_authorization(lines), "get", about)
-    if path == "/readyz":
-        told = report()
-        shown = told if permit.status == 200 else {"ready": told["ready"]}
-        return _Page(200 if told["ready"] else 503, msgspec.json.encode(shown), "application/json")
-    if permit.status != 200:
-        return _Page(permit.status, f"{permit.why}\n".encode(errors="replace"))
-    if path == "/metrics":
-        return _Page(200, generate_latest(registry), CONTENT_TYPE_LATEST)
-    return _Page(404, b"/healthz, /readyz or /metrics\n")
+    return await pages(target.partition("?")[0], lines)
+
+
+def _ready(told: dict[str, Any], *, detailed: bool) -> _Page:
+    shown = told if detailed else {"ready": told["ready"]}
+    return _Page(200 if told["ready"] else 503, msgspec.json.encode(shown), "application/json")
 
 
 def _authorization(lines: list[str]) -> list[str]:

@@ -104,7 +104,7 @@ class Learning(Group, frozen=True):
     ] = 30.0
     judge_every_s: Annotated[Seconds, Meta(description="All pods are judged anew this often.")] = 5.0
     types: Annotated[
-        int, Meta(ge=1, le=100_000, description="Pod types with a record of their own; rarer ones are put together.")
+        int, Meta(ge=1, le=999, description="Pod types with a record of their own; rarer ones are put together.")
     ] = 500
 
 
@@ -210,6 +210,13 @@ class Ops(Group, frozen=True):
 
     host: Annotated[str, Meta(description="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = 8890
+    probes_host: Annotated[
+        str | None,
+        Meta(
+            description="One more address, at the same port, for the kubelet's probes alone: health without TLS, with "
+            "connections of its own. 127.0.0.1 where host is the node's address; none has health at host alone."
+        ),
+    ] = None
     cert_file: Annotated[
         str | None, Meta(description="Server certificate (PEM); switches TLS on. Read again when it changes.")
     ] = None

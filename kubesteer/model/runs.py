@@ -58,6 +58,7 @@ class PodRuns:
     started_s: the kubelet took it on. ready_s: it became ready, None while it is not.
     asked_bps: SLO by direction, in the order of the network resources.
     measure: the annotation kubesteer.io/reward, as text.
+    scheduler: its schedulerName, in which that scheduler writes Events.
     """
 
     uid: str
@@ -75,6 +76,7 @@ class PodRuns:
     ready_s: float | None = None
     asked_bps: Sequence[int] = ()
     measure: str | None = None
+    scheduler: str = ""
 
 
 @dataclass(frozen=True, slots=True)

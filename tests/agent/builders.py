@@ -83,7 +83,7 @@ def node(name: str = NODE, *, uid: str = "uid-node", **resources: str) -> dict[s
     }
 
 
-def warning(about: str, reason: str, message: str, *, at_s: float = NOW_S) -> dict[str, Any]:
+def warning(about: str, reason: str, message: str, *, at_s: float = NOW_S, by: str = "kubelet") -> dict[str, Any]:
     """An Event about a pod of this name."""
     return {
         "metadata": {"namespace": "shop", "name": f"{about}.{reason}"},
@@ -92,4 +92,6 @@ def warning(about: str, reason: str, message: str, *, at_s: float = NOW_S) -> di
         "reason": reason,
         "message": message,
         "lastTimestamp": rfc3339(at_s),
+        "source": {"component": by},
+        "reportingComponent": by,
     }

@@ -172,7 +172,36 @@ async def test_a_pod_that_cannot_start_is_explained_by_its_events(api: FakeApi, 
         await settled(agent)
     assert (await written(memory, "db")).extra["bad"][0]["reason"] == "FailedMount"
     asked = {params["fieldSelector"] for name, params in api.requests if name == "events"}
-    assert asked == {"involvedObject.uid=uid-db-1"}
+    assert asked == {"involvedObject.uid=uid-db-1,source!=kubesteer-agent"}
+
+
+@pytest.mark.parametrize(
+    ("by", "reason", "counts"),
+    [
+        ("kubelet", "FailedMount", True),
+        ("attachdetach-controller", "FailedAttachVolume", True),
+        ("its-own-scheduler", "FailedScheduling", True),
+        ("kubesteer-agent", "FailedMount", False),
+        ("default-scheduler", "FailedScheduling", False),
+        ("somebody", "FailedMount", False),
+    ],
+)
+async def test_what_another_nodes_agent_writes_about_a_pod_is_not_believed(
+    api: FakeApi, memory: MemoryStore, by: str, reason: str, counts: bool
+) -> None:
+    """Both pods are stuck; web's word comes from the kubelet, so that when it counts db's has been looked at too."""
+    api.events += [
+        warning("db-1", reason, "timed out while binding volumes", by=by),
+        warning("web-1", "FailedMount", "timed out"),
+    ]
+    for name, pod_type in (("db-1", "db"), ("web-1", "web")):
+        stuck = pod(name, waiting("ContainerCreating"), phase="Pending", pod_type=pod_type)
+        stuck["spec"]["schedulerName"] = "its-own-scheduler"
+        api.put(stuck)
+    async with agent_on(api, column(memory)) as agent:
+        await until(lambda: agent.standing("web") is not None)
+        await settled(agent)
+        assert (agent.standing("db") is not None) is counts
 
 
 async def test_events_that_cannot_be_read_now_are_asked_for_again(api: FakeApi, memory: MemoryStore) -> None:

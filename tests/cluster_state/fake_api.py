@@ -254,7 +254,11 @@ class FakeApi:
             refusal = self.refusals["events"].popleft()
             return _status(refusal.status, refusal.message)
         namespace, selector = request.match_info["namespace"], request.query.get("fieldSelector", "")
-        chosen = [e for e in self.events if e["metadata"]["namespace"] == namespace and _selected(selector, e)]
+        chosen = [
+            event
+            for event in self.events
+            if event["metadata"]["namespace"] == namespace and _selected(selector, {**event, "source": _writer(event)})
+        ][: int(request.query["limit"])]
         return web.json_response({"kind": "EventList", "metadata": {}, "items": chosen})
 
     async def _get_node(self, request: web.Request) -> web.Response:
@@ -284,6 +288,11 @@ class FakeApi:
 
 def _kind(params: dict[str, str]) -> str:
     return "watch" if "watch" in params else "page" if "continue" in params else "list"
+
+
+def _writer(event: dict[str, Any]) -> str:
+    """What the real server selects by as `source`."""
+    return str(event.get("source", {}).get("component") or event.get("reportingComponent", ""))
 
 
 def _selected(selector: str, obj: dict[str, Any]) -> bool:

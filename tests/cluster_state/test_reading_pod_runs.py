@@ -76,6 +76,10 @@ def test_times_are_unix_seconds_and_conditions_count_only_while_they_are_true() 
     assert (ready.ready_s, ready.disruption) == (NOON_S + 30, "")
 
 
+def test_a_pods_scheduler_is_the_one_whose_events_tell_of_its_binding() -> None:
+    assert runs(spec={"schedulerName": "kubesteer"}).scheduler == "kubesteer"
+
+
 def test_somebody_asked_for_the_deletion_a_grace_period_before_its_timestamp() -> None:
     """Deletion at 12:00:30 with 30 s of grace was asked for at noon."""
     assert runs(metadata={"deletionTimestamp": LATER, "deletionGracePeriodSeconds": 30}).deleting_since_s == NOON_S

@@ -64,6 +64,7 @@ def seen(uid: str, reason: str, **times: Any) -> dict[str, Any]:
         "type": "Warning",
         "reason": reason,
         "message": "m",
+        "source": {"component": "kubelet"},
         **times,
     }
 
@@ -83,7 +84,7 @@ async def test_the_events_of_one_pod_are_read_with_their_newest_time(api: FakeAp
         seen("u2", "Other", lastTimestamp="2026-11-22T12:00:00Z"),
     ]
     async with connected(api) as server:
-        events = await pod_events(server, "shop", "u1")
+        events = await pod_events(server, "shop", "u1", by=["kubelet"])
     noon_s = NOON.timestamp()
     assert events == [
         EventSeen("Old", "m", noon_s),
@@ -92,3 +93,38 @@ async def test_the_events_of_one_pod_are_read_with_their_newest_time(api: FakeAp
     ]
     [(_, asked)] = api.requests
     assert asked["fieldSelector"] == "involvedObject.uid=u1"
+
+
+@pytest.mark.parametrize(
+    ("source", "reporting", "believed"),
+    [
+        ("kubelet", "kubelet", True),
+        ("kubelet", None, True),  # older clients
+        ("", "my-scheduler", True),  # events.k8s.io/v1
+        ("kubesteer-agent", "kubesteer-agent", False),
+        ("kubesteer-agent", "kubelet", False),
+        ("kubelet", "kubesteer-agent", False),
+        ("default-scheduler", None, False),  # another than the pod's
+        (None, None, False),
+    ],
+)
+async def test_only_the_word_of_those_who_are_named_counts(
+    api: FakeApi, source: str | None, reporting: str | None, believed: bool
+) -> None:
+    api.events.append(
+        seen("u1", "FailedMount", eventTime="2026-11-22T12:00:00Z")
+        | {"source": {"component": source}, "reportingComponent": reporting}
+    )
+    async with connected(api) as server:
+        events = await pod_events(server, "shop", "u1", by=["kubelet", "my-scheduler"])
+    assert bool(events) is believed
+
+
+async def test_a_heap_of_events_by_others_does_not_crowd_out_the_word_that_counts(api: FakeApi) -> None:
+    """The list has 100 at most, and the heap's names come first."""
+    agents = {"source": {"component": "kubesteer-agent"}}
+    api.events += [seen("u1", f"A{n}", lastTimestamp="2026-11-22T12:00:00Z") | agents for n in range(200)]
+    api.events.append(seen("u1", "Killing", lastTimestamp="2026-11-22T12:00:00Z"))
+    async with connected(api) as server:
+        events = await pod_events(server, "shop", "u1", by=["kubelet"], but_not="kubesteer-agent")
+    assert [event.reason for event in events] == ["Killing"]

@@ -9,12 +9,13 @@ import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from kubesteer.clients.kubernetes.reviews import Reviews
 from kubesteer.model.errors import InvalidSettings
-from monitor_agent.ops import serving
+from monitor_agent.ops import serving, serving_probes
 from monitor_agent.settings import Ops
 from tests.certificates import Authority
 from tests.cluster_state.builders import until
@@ -172,6 +173,54 @@ async def test_a_silent_connection_is_closed_after_its_time(port: int, monkeypat
     async with asyncio.timeout(5):
         assert await reader.read() == b""
     writer.close()
+
+
+async def plain(url: str, path: str) -> str:
+    """All that comes back without TLS."""
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        writer.write(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+        answer = (await reader.read()).decode()
+        writer.close()
+        return answer
+
+
+async def test_probes_are_answered_while_others_hold_every_connection_of_the_opened_address(
+    choice: Ops, api: FakeReviews
+) -> None:
+    """As a pod did: more connections than the 32, none of which says anything, for as long as the kubelet waits."""
+    both = msgspec.structs.replace(choice, probes_host="127.0.0.1")
+    async with (
+        serving_probes(both, lambda: REPORT) as probes,
+        serving(both, lambda: REPORT, CollectorRegistry(), Reviews(api)) as opened,
+    ):
+        assert probes
+        port = int(opened.rpartition(":")[2])
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
+        await until(lambda: sum(reader.at_eof() for reader, _ in held) == 100 - 32)
+        for path in ("/healthz", "/readyz"):
+            assert (await plain(probes, path)).startswith("HTTP/1.1 200 OK")
+        for _, writer in held:
+            writer.close()
+    assert api.posted == []
+
+
+async def test_where_probes_are_answered_nothing_else_is_told(choice: Ops) -> None:
+    ready = {"ready": True}
+    async with serving_probes(msgspec.structs.replace(choice, probes_host="127.0.0.1"), lambda: REPORT | ready) as url:
+        assert url
+        assert (await plain(url, "/readyz")).endswith('\r\n{"ready":true}')
+        assert (await plain(url, "/metrics")).startswith("HTTP/1.1 404")
+        ready["ready"] = False
+        assert (await plain(url, "/readyz")).startswith("HTTP/1.1 503")
+    async with serving_probes(choice, lambda: REPORT) as url:
+        assert url is None
+
+
+async def test_an_address_for_probes_that_is_not_the_nodes_is_told_with_its_setting() -> None:
+    with pytest.raises(InvalidSettings, match=r"ops\.probes_host, ops\.port: 192\.0\.2\.1:0 cannot be listened at"):
+        async with serving_probes(Ops(port=0, probes_host="192.0.2.1"), lambda: REPORT):
+            pass
 
 
 async def test_old_tls_is_not_spoken(port: int, authority: Authority) -> None:

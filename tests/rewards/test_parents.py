@@ -108,6 +108,19 @@ def test_one_failing_type_moves_another_less_than_its_own_first_run_does() -> No
     assert mean(table, "db", "n0") == pytest.approx((0.66 + 1) / 2, abs=0.01)
 
 
+@pytest.mark.parametrize("invented", [1, 100, 5000])
+def test_a_node_that_blames_many_invented_types_moves_others_no_more_than_one_type_does(invented: int) -> None:
+    """web did well on n3: s = 1, m = 0.6; n1 says 0 of everything, web too.
+
+    Global mean: (2 x 0.5 + 0.6 + 0) / (2 + 1 + 1) = 0.4; web's: (2 x 0.4 + 0.6 + 0) / (2 + 1 + 1) = 0.35, on a node
+    that nobody tried. With each of 100 types as one pair it was 0.16.
+    """
+    lies = [(f"invented-{i}", "n1", 0.0, MUCH) for i in range(invented)]
+    table = table_of(("web", "n3", 0.6, MUCH), ("web", "n1", 0.0, MUCH), *lies)
+    assert prior(table, "web", "n2") == pytest.approx(0.35)
+    assert prior(table, "never seen", "n2") == pytest.approx(0.4)
+
+
 def test_rarely_used_types_that_were_folded_together_speak_for_the_node_as_one_type() -> None:
     apart = table_of(("web", "n1", 0.0, MUCH), ("web", "n2", 1.0, MUCH))
     folded = table_of((OTHER_TYPES, "n1", 0.0, MUCH), (OTHER_TYPES, "n2", 1.0, MUCH))
@@ -162,7 +175,13 @@ def test_priors_equal_a_plain_recount(pairs: dict, prior_mean: float, now_s: flo
     def shrunk(toward: float, over: list) -> float:
         return (2 * toward + sum(weight[p] * pairs[p][0] for p in over)) / (2 + sum(weight[p] for p in over))
 
-    global_mean = shrunk(prior_mean, list(pairs))
+    def over_all(pairs_there: list) -> float:
+        """A node's pairs weigh one pair together, at most."""
+        of_node = {n: sum(weight[p] for p in pairs_there if p[1] == n) for n in NODES}
+        parts = [(weight[p] / max(1, of_node[p[1]]), pairs[p][0]) for p in pairs_there]
+        return (2 * prior_mean + sum(w * m for w, m in parts)) / (2 + sum(w for w, _ in parts))
+
+    global_mean = over_all(list(pairs))
     type_mean = {t: shrunk(global_mean, [p for p in pairs if p[0] == t]) for t in TYPES}
 
     def effect(node: str, without: str | None) -> float:
@@ -175,7 +194,7 @@ def test_priors_equal_a_plain_recount(pairs: dict, prior_mean: float, now_s: flo
             read = table.read(pod_type, columns, now_s=now_s)
             for node, found in zip([*NODES, "nobody"], read.prior, strict=True):
                 others = [p for p in pairs if p != (pod_type, node)]
-                elsewhere = shrunk(shrunk(prior_mean, others), [p for p in others if p[0] == pod_type])
+                elsewhere = shrunk(over_all(others), [p for p in others if p[0] == pod_type])
                 assert found == pytest.approx(min(max(elsewhere + effect(node, pod_type), 0), 1), abs=1e-9)
     unseen = table.read("never seen", columns, now_s=now_s)
     for node, found in zip([*NODES, "nobody"], unseen.mean, strict=True):

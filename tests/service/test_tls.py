@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from extender.server import GuardedProtocol
 from tests.builders import pod
 from tests.certificates import HOUR, Authority
 from tests.cluster_state.builders import until
@@ -160,6 +161,65 @@ async def test_after_a_new_client_authority_the_old_one_is_trusted_no_more(
         trusted.write_bytes(other.ca_file.read_bytes())
         assert await eventually(port, authority.client(new), bool)
         assert await answered(port, authority.client(old)) is None
+
+
+async def asked_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str | None:
+    """What one more answer on an open connection says of the connection."""
+    async with asyncio.timeout(5):
+        writer.write(http_post("filter", BODY))
+        status, headers, _ = await read_answer(reader)
+        assert status == 200
+        return headers.get("connection")
+
+
+async def test_a_connection_of_an_authority_that_was_replaced_ends_with_its_next_answer(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """Nobody's request is lost: who is to go hears it with an answer, and closes; what it sends after that is not read.
+
+    A connection that began with the new authority stays.
+    """
+    trusted = tmp_path / "trusted.crt"
+    trusted.write_bytes(authority.ca_file.read_bytes())
+    other = Authority(tmp_path, "next-authority")
+    thief, new = authority.client(authority.issue("thief")), authority.client(other.issue("new-client"))
+    built = tls_service(authority.issue("server"), client_ca_file=trusted)
+    async with running(built) as (port, _), connected(port, ssl=thief) as (reader, writer):
+        assert await asked_on(reader, writer) is None
+        trusted.write_bytes(other.ca_file.read_bytes())
+        assert await eventually(port, new, bool)
+        assert await asked_on(reader, writer) == "close"
+        writer.write(http_post("filter", BODY))
+        assert await reader.read() == b""
+        async with connected(port, ssl=new) as (new_reader, new_writer):
+            assert [await asked_on(new_reader, new_writer) for _ in range(3)] == [None] * 3
+
+
+async def test_a_connection_goes_on_while_only_the_servers_certificate_is_renewed(authority: Authority) -> None:
+    server, own = authority.issue("server"), authority.client(authority.issue("kube-scheduler"))
+    async with (
+        running(tls_service(server, client_ca_file=authority.ca_file)) as (port, _),
+        connected(port, ssl=own) as (reader, writer),
+    ):
+        first = await answered(port, own)
+        authority.issue("server")
+        assert await eventually(port, own, lambda got: got not in {first, None}) not in {first, None}
+        assert await asked_on(reader, writer) is None
+
+
+async def test_a_connection_that_is_old_ends_with_an_answer(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a certificate that has expired meanwhile, on an open connection, is found out within the hour."""
+    assert GuardedProtocol.oldest_s == 3600
+    monkeypatch.setattr(GuardedProtocol, "oldest_s", 0.3)
+    async with (
+        running(tls_service(authority.issue("server"))) as (port, _),
+        connected(port, ssl=authority.client()) as (reader, writer),
+    ):
+        assert await asked_on(reader, writer) is None
+        await asyncio.sleep(0.4)
+        assert await asked_on(reader, writer) == "close"
 
 
 async def test_a_certificate_that_ends_soon_is_still_served(authority: Authority) -> None:

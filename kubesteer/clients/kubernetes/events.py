@@ -5,6 +5,7 @@ What is worth one, and how often, its caller decides.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
@@ -46,6 +47,10 @@ class _Series(Part):
     last_observed_time: datetime | None = None
 
 
+class _Source(Part):
+    component: str | None = None
+
+
 class _Event(Part):
     type: str | None = None
     reason: str | None = None
@@ -53,6 +58,8 @@ class _Event(Part):
     last_timestamp: datetime | None = None
     event_time: datetime | None = None
     series: _Series | None = None
+    source: _Source | None = None
+    reporting_component: str | None = None
 
 
 class _Events(Part):
@@ -92,13 +99,18 @@ async def create_event(
     await api.post(_path(about.namespace), msgspec.json.encode(body))
 
 
-async def pod_events(api: ApiServer, namespace: str, uid: str) -> list[EventSeen]:
+async def pod_events(
+    api: ApiServer, namespace: str, uid: str, *, by: Collection[str], but_not: str = ""
+) -> list[EventSeen]:
     """The events about one pod that the API server still keeps (an hour, by default).
 
+    by: components whose word counts; who may write Events may write them about any pod. but_not: one whose Events the
+    server is not to send, so that a heap of them does not crowd the others out of the list.
     Raises ClusterUnavailable when it does not tell. Events have no index by node, and are not in the server's watch
     cache: ask for few pods, and seldom.
     """
-    selector = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(_MOST_EVENTS)}
+    fields = f"involvedObject.uid={uid}" + (f",source!={but_not}" if but_not else "")
+    selector = {"fieldSelector": fields, "limit": str(_MOST_EVENTS)}
     try:
         events = msgspec.json.decode(await api.get(_path(namespace), selector), type=_Events).items or ()
     except msgspec.MsgspecError as exc:
@@ -106,8 +118,14 @@ async def pod_events(api: ApiServer, namespace: str, uid: str) -> list[EventSeen
     return [
         EventSeen(event.reason or "", event.message or "", time.timestamp(), event.type or "")
         for event in events
-        if (time := _newest(event)) is not None
+        if (time := _newest(event)) is not None and _is_by(event, by)
     ]
+
+
+def _is_by(event: _Event, components: Collection[str]) -> bool:
+    """Of the two fields older clients fill the one, newer ones the other, some both; they may not disagree."""
+    named = {event.source.component if event.source else None, event.reporting_component} - {None, ""}
+    return bool(named) and all(name in components for name in named)
 
 
 def _newest(event: _Event) -> datetime | None:

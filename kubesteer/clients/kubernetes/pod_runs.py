@@ -78,6 +78,7 @@ class _Status(Part):
 class _Spec(PodSpec):
     restart_policy: str | None = None
     host_network: bool | None = None
+    scheduler_name: str | None = None
 
 
 class _Metadata(Metadata):
@@ -134,6 +135,7 @@ def pod_runs(pod: RunningPod, network: Sequence[NetworkResource]) -> PodRuns:
         ready_s=_since_s(conditions.get("Ready")),
         asked_bps=asked_bps,
         measure=(metadata.annotations or {}).get(MEASURE_ANNOTATION),
+        scheduler=pod.spec.scheduler_name or "",
     )
 
 

@@ -99,15 +99,16 @@ class EtcdSource:
         """
         page = await connection.page(self._span)
         listed = page.head
-        decoded = self._feed.decode(page.entries)
+        listing = self._feed.listing()
+        listing.add(page.entries)
         while page.more:
             rest = KeyRange(page.entries[-1][0] + b"\0", self._span.end)
             page = await connection.page(rest, revision=listed.revision)
-            decoded += self._feed.decode(page.entries)
+            listing.add(page.entries)
         if self._lists == 0:
-            self._feed.replace(decoded)
+            self._feed.replace(listing)
         else:
-            for number, _ in enumerate(self._feed.replace_in_steps(decoded), start=1):
+            for number, _ in enumerate(self._feed.replace_in_steps(listing), start=1):
                 if number % _CHANGES_AT_ONCE == 0:
                     await asyncio.sleep(0)
         self._lists += 1

@@ -1,12 +1,14 @@
 """From stored entries to what a sink holds: the one place that decides what becomes of an entry that cannot be read.
 
 Such an entry is skipped, counted and named; what it was about counts as unknown, so that the sink depends on what the
-store holds and never on what it held before. No I/O.
+store holds and never on what it held before. So is what a node has too many of: whoever may write for one node cannot
+fill the memory of every reader. No I/O.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import MappingProxyType
@@ -15,10 +17,13 @@ from typing import Any, Generic, Protocol, TypeVar
 from kubesteer.clients.rewards.port import NodeStateSink, RewardSink
 from kubesteer.model.errors import InvalidRecord
 from kubesteer.model.node_state import NodeState, decode_state, node_of_state_key, states_range
+from kubesteer.model.quantity import shown
 from kubesteer.model.reward import KeyRange, RewardRecord, decode_key, decode_record, table_range
 
 Entry = tuple[bytes, bytes]
 """Key and value, as stored."""
+MOST_OF_A_NODE = 1000
+"""Entries of one node that are read. An agent keeps 500 pod types by default, and all others as one."""
 Value = TypeVar("Value", bound=RewardRecord | NodeState)
 Taken_contra = TypeVar("Taken_contra", contravariant=True)
 
@@ -37,10 +42,33 @@ class Sink(Protocol[Taken_contra]):
         """Makes these values all that is known, at once."""
 
 
+class Listing(Generic[Value]):
+    """Entries of the whole span that were read, and not applied: a long list comes in parts, and counts at once."""
+
+    def __init__(self, node: Callable[[bytes], bytes], decode: Callable[[bytes, bytes], Value]) -> None:
+        self.found: list[tuple[bytes, Value | InvalidRecord]] = []
+        self.held: Counter[bytes] = Counter()
+        self.left_out: Counter[bytes] = Counter()
+        self._node = node
+        self._decode = decode
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Reads more of them."""
+        for key, value in entries:
+            node = self._node(key)
+            if self.held[node] >= MOST_OF_A_NODE:
+                self.left_out[node] += 1
+            else:
+                self.held[node] += 1
+                self.found.append((key, _value_or_fault(self._decode, key, value)))
+
+
 class Feed(Generic[Value]):
     """Applies the entries of `span` to a sink and keeps account of them.
 
     `decode` reads a key and its value or raises InvalidRecord; `forget` is told of a key that was read and is no more.
+    Where a node has more than MOST_OF_A_NODE entries, those that came first count; room that is made later is for those
+    that come then, and for the rest with the next list.
     """
 
     def __init__(
@@ -57,6 +85,8 @@ class Feed(Generic[Value]):
         self._forget = forget
         self._good: set[bytes] = set()
         self._bad: dict[bytes, str] = {}
+        self._held: Counter[bytes] = Counter()
+        self._left_out: Counter[bytes] = Counter()
 
     @property
     def records(self) -> int:
@@ -65,54 +95,75 @@ class Feed(Generic[Value]):
 
     @property
     def skipped(self) -> int:
-        """Entries that cannot be read, now."""
-        return len(self._bad)
+        """Entries that cannot be read, now, and those that were left out since the last list."""
+        return len(self._bad) + self._left_out.total()
 
     @property
     def last_error(self) -> str | None:
         """What is wrong with the last of them."""
+        for node in self._left_out:
+            name = shown(node.decode(errors="replace"))
+            return f"{name} has over {MOST_OF_A_NODE} entries in the store: the rest is not read; look at its agent"
         return next(reversed(self._bad.values()), None)
 
-    def decode(self, entries: Iterable[Entry]) -> list[tuple[bytes, Value | InvalidRecord]]:
-        """Reads entries without applying them, so that a long list can be read in parts and applied at once."""
-        return [(key, _value_or_fault(self._decode, key, value)) for key, value in entries]
+    def listing(self) -> Listing[Value]:
+        """Empty, to be filled and given to replace or replace_in_steps."""
+        return Listing(self._node, self._decode)
 
-    def replace(self, decoded: list[tuple[bytes, Value | InvalidRecord]]) -> None:
+    def replace(self, listing: Listing[Value]) -> None:
         """Makes these entries all there is."""
-        self._sink.replace(found for _, found in decoded if not isinstance(found, InvalidRecord))
-        self._good = {key for key, found in decoded if not isinstance(found, InvalidRecord)}
-        self._bad = {key: str(found) for key, found in decoded if isinstance(found, InvalidRecord)}
+        self._sink.replace(found for _, found in listing.found if not isinstance(found, InvalidRecord))
+        self._good = {key for key, found in listing.found if not isinstance(found, InvalidRecord)}
+        self._bad = {key: str(found) for key, found in listing.found if isinstance(found, InvalidRecord)}
+        self._held, self._left_out = listing.held, listing.left_out
 
-    def replace_in_steps(self, decoded: list[tuple[bytes, Value | InvalidRecord]]) -> Iterator[None]:
+    def replace_in_steps(self, listing: Listing[Value]) -> Iterator[None]:
         """The same with a pause after each change; until the end, some of what was before is there as well."""
         there = set()
-        for key, found in decoded:
+        for key, found in listing.found:
             self._put(key, found)
             there.add(key)
             yield
+        self._left_out = listing.left_out
         for key in [*(self._good - there), *(self._bad.keys() - there)]:
             self.delete(key)
             yield
 
     def put(self, key: bytes, value: bytes) -> None:
         """Applies one stored entry."""
-        self._put(key, _value_or_fault(self._decode, key, value))
+        node = self._node(key)
+        if self._held[node] >= MOST_OF_A_NODE and key not in self._good and key not in self._bad:
+            self._left_out[node] += 1
+        else:
+            self._put(key, _value_or_fault(self._decode, key, value))
 
     def delete(self, key: bytes) -> None:
         """Applies one removed entry."""
-        self._bad.pop(key, None)
         if key in self._good:
             self._good.remove(key)
             self._forget(key)
+        elif self._bad.pop(key, None) is None:
+            return
+        node = self._node(key)
+        self._held[node] -= 1
+        if not self._held[node]:
+            del self._held[node]
 
     def _put(self, key: bytes, found: Value | InvalidRecord) -> None:
+        self._held[self._node(key)] += key not in self._good and key not in self._bad
         if isinstance(found, InvalidRecord):
-            self.delete(key)
+            if key in self._good:
+                self._good.remove(key)
+                self._forget(key)
             self._bad[key] = str(found)
             return
         self._bad.pop(key, None)
         self._good.add(key)
         self._sink.put(found)
+
+    def _node(self, key: bytes) -> bytes:
+        """Whose range the key is in, readable or not."""
+        return key[len(self.span.start) :].partition(b"/")[0]
 
 
 def reward_feed(sink: RewardSink, prefix: str) -> Feed[RewardRecord]:

@@ -179,7 +179,9 @@ class _MemoryMirror:
 
     def resync(self) -> None:
         """Takes the whole range anew."""
-        self._feed.replace(self._feed.decode(self._store.entries_of(self._feed.span)))
+        listing = self._feed.listing()
+        listing.add(self._store.entries_of(self._feed.span))
+        self._feed.replace(listing)
         self._lists += 1
         self._seen()
 

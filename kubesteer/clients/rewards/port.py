@@ -39,7 +39,7 @@ class SourceStatus:
     """The newest change in the sink, by the store's own count."""
     records: int
     skipped: int
-    """Entries in the store, now, that cannot be read; their pairs count as never tried."""
+    """Entries in the store that cannot be read, or that a node has too many of; their pairs count as never tried."""
     last_error: str | None
     """What is wrong now; None when nothing is."""
     resyncs: int
