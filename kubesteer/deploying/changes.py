@@ -8,6 +8,7 @@ from typing import Any
 
 from kubesteer.deploying.workloads import WORKLOADS
 from kubesteer.model.api_objects import Ref, Thing, ref
+from kubesteer.model.errors import ClusterUnavailable
 
 _KEPT = frozenset({"Namespace", "PersistentVolumeClaim"})
 """Never pruned: what was learned is in them."""
@@ -54,15 +55,14 @@ def plan(wanted: Iterable[Thing], there: Iterable[Thing], would_be: Iterable[Thi
     """The plan.
 
     there: every object with kubesteer's label. would_be: what a server-side dry run made of the wanted ones; those it
-    could not be asked for, in a namespace that is not there yet, are missing.
+    could not be asked for, in a namespace that is not there yet, are missing. Raises ClusterUnavailable for one that is
+    there and missing among them: what would become of it is not known.
     """
     before, after = ({ref(each): each for each in things} for things in (there, would_be))
     refs = [ref(each) for each in wanted]
-    changes = [
-        Change(each, tuple(_differences(before[each], after.get(each, before[each]))))
-        for each in refs
-        if each in before
-    ]
+    if untold := [each for each in refs if each in before and each not in after]:
+        raise ClusterUnavailable(f"{untold[0]}: it is there, and the dry run told nothing of it; run this again")
+    changes = [Change(each, tuple(_differences(before[each], after[each]))) for each in refs if each in before]
     changed = [each for each in changes if each.fields]
     gone = [r for r, each in before.items() if r not in refs and is_applied_by(each, field_manager)]
     return Plan(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubesteer.deploying.ops_port import OpsPort, ops_port
 from kubesteer.deploying.rendering import NAMESPACE, OVERLAY, OWN_IMAGE, PART_OF, VERSION
 from kubesteer.deploying.rights import GRANTING, Held
 from kubesteer.deploying.workloads import condition
@@ -21,7 +22,7 @@ OLDEST_SERVER = 34
 OLDEST_KUBECTL = 28
 """The first with server-side apply, `--subresource` of patch and `create token` as they are used here."""
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-_HELM_RELEASE = "meta.helm.sh/release-name"
+_HELM_RELEASE, _HELM_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 _ETCD_MEMBERS = 3
 
 
@@ -48,8 +49,10 @@ class Facts:
     """What was read of the cluster, before anything is changed.
 
     things: what is to be applied. there: everything that carries kubesteer's label already.
-    refused: what the API server said against a dry run, empty where it took everything.
+    unseen: what was said of kinds that could not be listed; what is there is not known then.
+    would_be: what a dry run made of the things. refused: what the API server said against it, empty where it took all.
     schedulers: the cluster's own kube-scheduler pods, as far as they can be seen.
+    slo_names: the resources that the extender places by. ops: how its ops port is asked.
     """
 
     kubectl: str
@@ -60,20 +63,25 @@ class Facts:
     forced: bool = False
     things: Sequence[Thing] = ()
     there: Sequence[Thing] = ()
+    unseen: Sequence[str] = ()
     namespace: Thing | None = None
     kinds: Sequence[ApiKind] = ()
     held: Held = field(default_factory=lambda: Held(frozenset(), frozenset()))
     nodes: Sequence[Thing] = ()
     storage_classes: Sequence[Thing] = ()
     schedulers: Sequence[Thing] = ()
+    would_be: Sequence[Thing] = ()
     refused: str = ""
     findings: Sequence[Finding] = ()
+    slo_names: Sequence[str] = ()
+    ops: OpsPort = field(default_factory=lambda: ops_port({}))
 
 
 def judgements(facts: Facts) -> list[Judgement]:
     """Every check's, in the order in which they are best read."""
     checks = (
-        _kubectl, _version, _rights, _there, _kinds, _scheduler, _configuration, _nodes, _storage, _image, _dry_run
+        _kubectl, _version, _rights, _seen, _there, _kinds, _scheduler, _configuration, _nodes, _storage, _image,
+        _dry_run,
     )  # fmt: skip
     return [each for check in checks for each in check(facts)]
 
@@ -134,8 +142,18 @@ def _rights(facts: Facts) -> Iterator[Judgement]:
         yield Judgement("rights", Level.PASS, f"all {len(facts.held.allowed)} that are needed")
 
 
+def _seen(facts: Facts) -> Iterator[Judgement]:
+    if facts.unseen:
+        fix = "run this again; where it is forbidden, have an administrator run it, or grant you to list every kind"
+        yield Judgement("reading", Level.REFUSE, f"could not be listed: {_listed(facts.unseen)}", fix)
+
+
 def _there(facts: Facts) -> Iterator[Judgement]:
     name = "already there"
+    if release := helm_release(facts.there):
+        fix = f"go on with `helm upgrade`, or `{release.uninstall}` first"
+        yield Judgement(name, Level.REFUSE, f"kubesteer of the Helm release {release.name}", fix)
+        return
     if facts.namespace is not None and labels(facts.namespace).get(PART_OF) != NAMESPACE:
         fix = f"whose is it? kubesteer's carries the label {PART_OF}={NAMESPACE}; give it that, or rename yours"
         yield Judgement(name, Level.REFUSE, f"a namespace {NAMESPACE} that is not kubesteer's", fix)
@@ -143,11 +161,6 @@ def _there(facts: Facts) -> Iterator[Judgement]:
     if facts.namespace is not None and "deletionTimestamp" in facts.namespace["metadata"]:
         fix = "wait until it is gone: kubectl wait --for=delete namespace/kubesteer"
         yield Judgement(name, Level.REFUSE, f"the namespace {NAMESPACE} is being deleted", fix)
-        return
-    releases = {(each["metadata"].get("annotations") or {}).get(_HELM_RELEASE) for each in facts.there} - {None}
-    if releases:
-        fix = f"go on with `helm upgrade`, or `helm uninstall {min(map(str, releases))}` first"
-        yield Judgement(name, Level.REFUSE, f"kubesteer of the Helm release {', '.join(map(str, releases))}", fix)
         return
     deployed = installed(facts.there)
     if deployed is None:
@@ -161,6 +174,26 @@ def _there(facts: Facts) -> Iterator[Judgement]:
     else:
         what = "the same version" if version == facts.own_version else f"this is {facts.own_version}"
         yield Judgement(name, Level.PASS, f"kubesteer {version or 'applied by hand'}; {what}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class HelmRelease:
+    """Who else installed kubesteer: the release's name, and the namespace that Helm keeps it in."""
+
+    name: str
+    namespace: str
+
+    @property
+    def uninstall(self) -> str:
+        """The command that takes it away."""
+        return f"helm uninstall {self.name}" + (f" --namespace {self.namespace}" if self.namespace else "")
+
+
+def helm_release(there: Iterable[Thing]) -> HelmRelease | None:
+    """The first whose annotations objects of kubesteer's carry."""
+    notes = [each["metadata"].get("annotations") or {} for each in there]
+    found = {HelmRelease(each[_HELM_RELEASE], each.get(_HELM_NAMESPACE, "")) for each in notes if _HELM_RELEASE in each}
+    return min(found, default=None)
 
 
 def installed(there: Sequence[Thing]) -> tuple[str, str] | None:

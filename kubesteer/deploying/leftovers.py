@@ -92,19 +92,20 @@ def removal(found: Found, *, keep_data: bool) -> Removal:
     workloads = [each for each in mine if each["kind"] in (*WORKLOADS, "CronJob", "Job")]
     kept = [each for each in mine if keep_data and _holds_data(each)]
     rest = [each for each in mine if each not in workloads and each not in kept]
-    if not keep_data:
-        # What is in a namespace goes with it.
-        rest = [each for each in rest if each["metadata"].get("namespace") not in _NAMESPACES]
+    # What is in a namespace goes with it; one without kubesteer's label stays, and what others have in it too.
+    emptied = {each["metadata"]["name"] for each in rest if each["kind"] == "Namespace"}
+    rest = [each for each in rest if ref(each).namespace not in emptied]
     rest += [each for each in found.signing if each not in rest]
     lost = lost_nodes(found.nodes)
     pods = [each for each in everything.values() if each["kind"] == "Pod" and _in_namespaces(each)]
+    ending = [each for each in pods if is_own(each) or ref(each).namespace in emptied]
     return Removal(
         workloads=tuple(workloads),
-        stuck=tuple(each for each in pods if each["spec"].get("nodeName") in lost),
+        stuck=tuple(each for each in ending if each["spec"].get("nodeName") in lost),
         marks=marks(found.nodes),
         things=tuple(sorted(rest, key=lambda each: (each["kind"] == "Namespace", ref(each)))),
         kept=tuple(sorted(map(ref, kept))),
-        others=tuple(sorted(ref(each) for each in top if _is_somebodys(each) and not keep_data)),
+        others=tuple(sorted(ref(each) for each in top if _is_somebodys(each) and ref(each).namespace in emptied)),
         waiting=tuple(sorted(ref(each) for each in found.asking if _waits(each))),
     )
 
@@ -135,16 +136,11 @@ def taints_patch(node: Thing) -> list[dict[str, Any]]:
     return _out_of_list("/spec/taints", node["spec"].get("taints") or (), "key")
 
 
-def remaining(after: Found, *, kept: Iterable[Ref]) -> list[str]:
-    """What is still there of kubesteer's, in words; what was to be kept does not count.
-
-    Where something was kept, so was its namespace, and what others have in it.
-    """
-    spared = set(kept)
-    things = {
-        ref(each) for each in [*after.labelled, *after.inside, *after.signing] if _is_left(each, others=not spared)
-    }
-    return [*map(str, sorted(things - spared)), *map(str, marks(after.nodes))]
+def remaining(after: Found, going: Removal) -> list[str]:
+    """What is still there of what was to go, in words: kubesteer's, and what others had in its namespace."""
+    things = [*after.labelled, *after.inside, *after.signing]
+    left = {ref(each) for each in things if _is_left(each)} | (set(map(ref, things)) & set(going.others))
+    return [*map(str, sorted(left - set(going.kept))), *map(str, marks(after.nodes))]
 
 
 def volumes_left(after: Found) -> list[str]:
@@ -158,10 +154,8 @@ def volumes_left(after: Found) -> list[str]:
     )
 
 
-def _is_left(thing: Thing, *, others: bool) -> bool:
-    if _is_marked_node(thing):
-        return False
-    return is_own(thing) or thing["kind"] == "CertificateSigningRequest" or (others and _is_somebodys(thing))
+def _is_left(thing: Thing) -> bool:
+    return not _is_marked_node(thing) and (is_own(thing) or ref(thing).kind == "CertificateSigningRequest")
 
 
 def _is_somebodys(thing: Thing) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubesteer.deploying.workloads import WORKLOADS, condition, is_ready, pod_template, rollout
-from kubesteer.model.api_objects import Thing, labels, ref
+from kubesteer.model.api_objects import Thing, labels
 
 LOOK_KINDS = ("deployments", "statefulsets", "daemonsets", "pods", "persistentvolumeclaims", "events")
 """What one look at the namespace lists, beside the Secrets' names and the cluster's nodes."""
@@ -153,12 +153,3 @@ def _newest(events: Iterable[Thing], names: set[str]) -> str:
 def settled(found: Sequence[Part]) -> bool:
     """All parts are done."""
     return all(each.is_done for each in found)
-
-
-def extender_pods(things: Iterable[Thing]) -> list[Thing]:
-    """The pods of the extender."""
-    return [each for each in things if ref(each).kind == "Pod" and _name(each) == "kubesteer-extender"]
-
-
-def _name(thing: Thing) -> str:
-    return labels(thing).get("app.kubernetes.io/name", "")

@@ -44,7 +44,11 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was seen. asked: how often the extenders were asked for nodes meanwhile; slo: resource, empty for none."""
+    """What was seen.
+
+    asked: how often the extenders were asked for nodes meanwhile, for this pod and any other: they do not tell for
+    which. slo: the resource, empty for none.
+    """
 
     node: str | None
     slo: str

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from kubesteer.deploying.workloads import WORKLOADS, pod_template
-from kubesteer.model.api_objects import Thing
+from kubesteer.model.api_objects import Thing, minimal
 from kubesteer.model.errors import InvalidInput
 from kubesteer.schedulerconfig.checking import check
 from kubesteer.schedulerconfig.findings import Finding, Severity
@@ -34,8 +34,6 @@ SETTINGS_HASH = "kubesteer.io/settings"
 """Annotation of a pod template: pods read their settings when they start, so other settings mean other pods."""
 OWN_IMAGE = "localhost/kubesteer"
 SCHEDULER_IMAGE = "registry.k8s.io/kube-scheduler"
-OPS_READER = "kubesteer-ops-reader"
-STATUS_ACCOUNT = "kubesteer-status"
 SCHEDULER_CONFIG = "kubesteer-scheduler"
 
 
@@ -84,14 +82,19 @@ def label_value(text: str) -> str:
 def finished(things: Iterable[Thing], minor: int) -> list[Thing]:
     """The rendered objects with the scheduler's weights for this minor; templates carry a mark of their settings."""
     fitted = [_fitted(each, minor) for each in things]
-    fitted += _status_account(fitted)
     maps = {each["metadata"]["name"]: each for each in fitted if each["kind"] == "ConfigMap"}
     return [_marked(each, maps) for each in fitted]
 
 
+def bare(thing: Thing) -> Thing:
+    """As much of it as says whose it is: fields that a later apply may change belong to the one who applies."""
+    made = minimal(thing)
+    return {**made, "metadata": {**made["metadata"], "labels": {PART_OF: NAMESPACE}}}
+
+
 def scheduler_findings(things: Sequence[Thing], minor: int) -> list[Finding]:
     """What `kubesteer config check` has against the second scheduler's configuration; none where there is none."""
-    documents = {name: yaml.safe_load(text) for name, text in _settings(things)}
+    documents = dict(_settings(things))
     config = documents.get(SCHEDULER_CONFIG)
     if config is None:
         return []
@@ -100,8 +103,8 @@ def scheduler_findings(things: Sequence[Thing], minor: int) -> list[Finding]:
 
 
 def extender_settings(things: Iterable[Thing]) -> Mapping[str, Any]:
-    """The extender's settings file as its ConfigMap has it."""
-    return next((yaml.safe_load(text) or {} for name, text in _settings(things) if name == "kubesteer-extender"), {})
+    """The extender's settings file as its ConfigMap has it. Raises InvalidInput for what is no YAML."""
+    return next((found or {} for name, found in _settings(things) if name == "kubesteer-extender"), {})
 
 
 def images_of(things: Iterable[Thing]) -> dict[str, str]:
@@ -113,30 +116,15 @@ def images_of(things: Iterable[Thing]) -> dict[str, str]:
     }
 
 
-def _status_account(things: Sequence[Thing]) -> list[Thing]:
-    """Who reads the ops ports for `kubesteer status` and the proof; where nobody has to be, none is made."""
-    role = next((each for each in things if each["metadata"]["name"] == OPS_READER), None)
-    if role is None or any(each["metadata"]["name"] == STATUS_ACCOUNT for each in things):
-        return []
-    labels = {**role["metadata"]["labels"], NAME: STATUS_ACCOUNT}
-    account = {"name": STATUS_ACCOUNT, "namespace": NAMESPACE, "labels": labels}
-    return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account, "automountServiceAccountToken": False},
-        {
-            "apiVersion": role["apiVersion"],
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": STATUS_ACCOUNT, "labels": labels},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": OPS_READER},
-            "subjects": [{"kind": "ServiceAccount", "name": STATUS_ACCOUNT, "namespace": NAMESPACE}],
-        },
-    ]
-
-
-def _settings(things: Iterable[Thing]) -> Iterator[tuple[str, str]]:
-    """Name and first file of each ConfigMap that has one."""
+def _settings(things: Iterable[Thing]) -> Iterator[tuple[str, Any]]:
+    """Name of each ConfigMap that has a file of settings, and what is in it."""
     for each in things:
         if each["kind"] == "ConfigMap" and (data := each.get("data")):
-            yield each["metadata"]["name"], data.get("settings.yaml") or data.get("config.yaml") or ""
+            name = each["metadata"]["name"]
+            try:
+                yield name, yaml.safe_load(data.get("settings.yaml") or data.get("config.yaml") or "")
+            except yaml.YAMLError as exc:
+                raise InvalidInput(f"ConfigMap {name}: its settings are no YAML: {' '.join(str(exc).split())}") from exc
 
 
 def _image(text: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kubesteer.deploying.progress import LOOK_KINDS
 from kubesteer.model.api_objects import ApiKind, Thing, group
 
 APPLY_VERBS = ("get", "list", "create", "patch", "delete")
@@ -53,15 +54,27 @@ def to_apply(things: Iterable[Thing], kinds: Sequence[ApiKind]) -> set[Right]:
 
 
 def to_prove(namespace: str, proof_namespace: str) -> set[Right]:
-    """For the proof and for a look: a pod in a namespace of its own, and the extenders' ops ports."""
+    """For the proof: a pod with an account in a namespace of its own, and the extenders' ops ports."""
+    accounts = (verb for verb in APPLY_VERBS if verb != "list")
     return {
-        Right("list", "nodes"),
-        Right("list", "pods", namespace=namespace),
         Right("get", "secrets", namespace=namespace),
         Right("create", "pods", namespace=namespace, subresource="portforward"),
         *(Right(verb, "pods", namespace=proof_namespace) for verb in ("create", "get", "delete")),
-        Right("create", "serviceaccounts", namespace=proof_namespace),
+        *(Right(verb, "serviceaccounts", namespace=proof_namespace) for verb in accounts),
         Right("create", "serviceaccounts", namespace=namespace, subresource="token"),
+    }
+
+
+def to_look(kinds: Sequence[ApiKind], namespace: str) -> set[Right]:
+    """For the checks, and for the waiting that looks at the namespace again and again."""
+    # kubectl too takes the first group's kind of a name: Events are served in two.
+    served = {each.plural: each for each in reversed(kinds)}
+    inside = [served[name] for name in (*LOOK_KINDS, "secrets") if name in served]
+    return {
+        Right("list", "namespaces"),
+        Right("list", "nodes"),
+        Right("list", "storageclasses", "storage.k8s.io"),
+        *(Right("list", each.plural, each.group, namespace) for each in inside),
     }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubesteer.model.api_objects import Thing
+from kubesteer.model.api_objects import Thing, labels, ref
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
@@ -48,6 +48,12 @@ def rollout(workload: Mapping[str, Any], *, lost_nodes: int = 0) -> Rollout:
     settled = revision is None or status.get("currentRevision") == revision or updated >= wanted
     leftover = status.get("replicas", 0) > wanted
     return Rollout(ready, wanted, seen and settled and updated >= wanted and not leftover)
+
+
+def pods_of(things: Iterable[Thing], name: str) -> list[Thing]:
+    """The pods of the workload of that name, by their own names."""
+    found = [each for each in things if each["kind"] == "Pod" and labels(each).get("app.kubernetes.io/name") == name]
+    return sorted(found, key=ref)
 
 
 def is_ready(pod: Mapping[str, Any]) -> bool:

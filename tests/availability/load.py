@@ -16,19 +16,19 @@ import ssl
 import threading
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import msgspec
 
 from tests.availability.ledger import Promise
+from tests.background import Background
 from tests.e2e.cluster.objects import pod
 from tests.e2e.scenario import EGRESS, EGRESS_ANNOTATION, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from pathlib import Path
-    from types import TracebackType
 
     from tests.availability.ledger import Ledger
 
@@ -41,10 +41,11 @@ TICK_S, AGAIN_S, SILENCE_S, END_EVERY_S = 0.01, 0.2, 10.0, 0.5
 Json = dict[str, Any]
 
 
-class Load:
+class Load(Background):
     """Use it in a `with`: it begins paused. `waiting` pods are kept waiting, `full` of the capacity promised."""
 
     def __init__(self, kubeconfig: Path, ledger: Ledger, *, waiting: int, full: float, seed: int = 1) -> None:
+        super().__init__()
         self.ledger = ledger
         self.created: set[str] = set()
         """Pods that the API server has taken."""
@@ -56,8 +57,6 @@ class Load:
         self._numbers = itertools.count()
         self._asked = 0
         self._running = threading.Event()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._fault: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended_s = 0.0
@@ -66,16 +65,6 @@ class Load:
         self._url = cluster["server"]
         self._tls = ssl.create_default_context(cafile=cluster["certificate-authority"])
         self._token = config["users"][0]["user"]["token"]
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join(SILENCE_S)
 
     def resume(self, most_per_s: float = math.inf) -> None:
         """Create pods as fast as they are bound, or at most so many a second."""
@@ -97,6 +86,9 @@ class Load:
         if self._fault is not None:
             raise RuntimeError("the load has ended") from self._fault
         return self._asked - len(self.ledger.bound_at_s)
+
+    def _act(self) -> None:
+        asyncio.run(self._run())
 
     async def _run(self) -> None:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=SILENCE_S, sock_read=SILENCE_S)

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import ssl
-import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.availability.balancer import Backend, Balancer
 from tests.availability.ledger import Ledger
 from tests.availability.load import Load
 from tests.availability.members import READY_PATH, Members
+from tests.background import Background
 from tests.e2e.cluster import commands
 from tests.e2e.cluster.bundles import CONTROL_PLANE
 from tests.e2e.cluster.controlplane import ControlPlane
@@ -249,28 +249,17 @@ class Stand:
         return folder
 
 
-class Rewards:
+class Rewards(Background):
     """An agent's part: a reward for one more pair each quarter of a second, each again until etcd has it."""
 
     def __init__(self, members: Members, names: list[str]) -> None:
+        super().__init__()
         self.stored = 0
         self.span = table_range(PREFIX)
         self._members = members
         self._names = names
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join(10)
-
-    def _run(self) -> None:
+    def _act(self) -> None:
         for name, pod_type in self._pairs():
             record = RewardRecord(name, pod_type, 0.5, 3.0, time.time())
             while not self._over.wait(0.25):

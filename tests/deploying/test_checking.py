@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from kubesteer.clients.kubectl.memory import MemoryCluster
 from kubesteer.deploying.checks import Facts, Level, judgements, may_go_on
-from kubesteer.deploying.rights import Held, Right
+from kubesteer.deploying.rights import Held, Right, to_look, to_prove
 from kubesteer.model.api_objects import ApiKind, group
 from kubesteer.schedulerconfig.findings import error, warning
 
@@ -21,7 +22,8 @@ ETCD = workload("StatefulSet", "kubesteer-etcd", replicas=3)
 ETCD["spec"]["volumeClaimTemplates"] = [VOLUME]
 CERTIFICATE = thing("Certificate", "wire", api="cert-manager.io/v1")
 CLAIM = thing("PersistentVolumeClaim", "data-kubesteer-etcd-0", spec={})
-RELEASED = thing("Service", "kubesteer-extender", meta={"annotations": {"meta.helm.sh/release-name": "ks"}})
+RELEASE = {"meta.helm.sh/release-name": "ks", "meta.helm.sh/release-namespace": "kubesteer"}
+RELEASED = thing("Service", "kubesteer-extender", meta={"annotations": RELEASE})
 WELL = Facts(
     kubectl="v1.37.1",
     server="v1.37.2",
@@ -106,6 +108,16 @@ def test_all_checks_pass_where_all_is_well() -> None:
         ),
         pytest.param({"there": [RELEASED]}, "already there", Level.REFUSE, "Helm release ks", id="by Helm"),
         pytest.param(
+            {"there": [RELEASED], "namespace": foreign(namespace())},
+            "already there",
+            Level.REFUSE,
+            "Helm release ks",
+            id="by Helm, which made the namespace without a label",
+        ),
+        pytest.param(
+            {"unseen": ["secrets is forbidden"]}, "reading", Level.REFUSE, "secrets is forbidden", id="not seen"
+        ),
+        pytest.param(
             {"overlay": "in-place"}, "the cluster's scheduler", Level.WARN, "in-place", id="managed, and in-place"
         ),
         pytest.param({"nodes": THREE[:2]}, "nodes", Level.WARN, "2 of 2", id="two of three members"),
@@ -157,3 +169,26 @@ def test_a_check_says_what_it_found(changes: dict[str, Any], name: str, level: L
 def test_a_conflict_names_the_flag_that_takes_the_fields_over() -> None:
     found = judged(replace(WELL, refused='conflict with "kubectl-edit"'))
     assert "--force-conflicts" in found["dry run"].fix
+
+
+def test_a_helm_release_is_taken_away_by_helm() -> None:
+    assert "helm uninstall ks --namespace kubesteer" in judged(replace(WELL, there=[RELEASED]))["already there"].fix
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "list secrets in kubesteer",
+        "list events in kubesteer",
+        "list persistentvolumeclaims in kubesteer",
+        "list deployments.apps in kubesteer",
+        "list storageclasses.storage.k8s.io",
+        "list namespaces",
+        "patch serviceaccounts in kubesteer-proof",
+        "delete serviceaccounts in kubesteer-proof",
+        "create pods/portforward in kubesteer",
+    ],
+)
+def test_a_right_that_is_used_only_after_the_first_change_is_asked_for_before(right: str) -> None:
+    asked = to_look(MemoryCluster().kinds(), "kubesteer") | to_prove("kubesteer", "kubesteer-proof")
+    assert right in {str(each) for each in asked}

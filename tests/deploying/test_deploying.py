@@ -32,6 +32,7 @@ from .objects import (
     secret,
     settings_map,
     small_kubesteer,
+    thing,
 )
 
 if TYPE_CHECKING:
@@ -213,8 +214,7 @@ def test_without_any_capacity_the_proof_says_so_loudly(monkeypatch: pytest.Monke
 def test_an_ops_port_that_asks_who_reads_it_gets_a_token_and_is_believed_by_its_authority() -> None:
     working = Working()
     settings = "ops: {auth: kubernetes, tls: true, port: 9000}"
-    role = {"name": "kubesteer-ops-reader", "labels": {"app.kubernetes.io/part-of": "kubesteer"}}
-    reader = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": role}
+    reader = thing("ServiceAccount", "kubesteer-status")
     server = secret("kubesteer-extender-server", **{"ca.crt": "UEVN"})
     found = deploy(cluster_of(working, [*small_kubesteer(settings=settings), reader], server))
     assert found.code == 0, found.text
@@ -301,8 +301,10 @@ def test_an_overlay_that_is_not_there_is_named_with_those_that_are() -> None:
 def test_manifests_are_those_of_the_repository_unless_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_manifests(None) == MANIFESTS
+    (tmp_path / "manifests/overlays").mkdir(parents=True)
+    assert find_manifests(None) == MANIFESTS
     with pytest.raises(InvalidInput, match="--manifests"):
-        find_manifests(tmp_path)
+        find_manifests(tmp_path / "manifests")
 
 
 def test_a_pod_of_somebody_who_would_wait_for_ever_is_told_at_the_end() -> None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubesteer.deploying.leftovers import Found, marks, remaining, removal, status_patch, taints_patch, volumes_left
+import pytest
+
+from kubesteer.deploying.leftovers import (
+    Found,
+    Removal,
+    marks,
+    remaining,
+    removal,
+    status_patch,
+    taints_patch,
+    volumes_left,
+)
 from kubesteer.model.api_objects import Ref, Thing, ref
 
 from .objects import foreign, namespace, node, pod, secret, thing, workload
@@ -23,6 +34,11 @@ MARKED = node("n", egress="10G", taints=[{"key": "kubesteer.io/network-degraded"
 def found(labelled: list[Thing], inside: list[Thing] | None = None, **more: Any) -> Found:
     more = {"nodes": [node("plain")], **more}
     return Found(labelled=labelled, inside=inside or [], **more)
+
+
+def left(after: Found, **going: Any) -> list[str]:
+    nothing: dict[str, Any] = dict.fromkeys(Removal.__dataclass_fields__, ())
+    return remaining(after, Removal(**{**nothing, **going}))
 
 
 def names(things: tuple[Thing, ...]) -> list[str]:
@@ -59,6 +75,24 @@ def test_pods_on_silent_nodes_are_struck() -> None:
         found([stuck, pod("kubesteer-agent-y", "kubesteer-agent", node="alive")], nodes=nodes), keep_data=False
     )
     assert names(going.stuck) == ["kubesteer-agent-x"]
+
+
+@pytest.mark.parametrize(
+    ("place", "keep_data", "struck"),
+    [
+        pytest.param(namespace(), False, ["kubesteer-agent-x", "web"], id="the namespace goes, and all that is in it"),
+        pytest.param(namespace(), True, ["kubesteer-agent-x"], id="the namespace is kept"),
+        pytest.param(foreign(namespace()), False, ["kubesteer-agent-x"], id="the namespace is somebody else's"),
+    ],
+)
+def test_pods_of_others_are_struck_only_where_their_namespace_goes(
+    place: Thing, keep_data: bool, struck: list[str]
+) -> None:
+    own = pod("kubesteer-agent-x", "kubesteer-agent", node="dead")
+    theirs = foreign(pod("web", "web", node="dead"))
+    labelled = [each for each in (place, own) if each["metadata"].get("labels")]
+    going = removal(found(labelled, [own, theirs], nodes=[node("dead", ready=False)]), keep_data=keep_data)
+    assert sorted(names(going.stuck)) == struck
 
 
 def test_requests_for_certificates_go_too() -> None:
@@ -106,8 +140,8 @@ def test_nothing_is_there_where_nothing_is() -> None:
 
 
 def test_what_is_still_there_is_named() -> None:
-    left = remaining(found([ROLE], [LEASE, THEIRS, *USUAL], nodes=[MARKED]), kept=())
-    assert left == [
+    after = found([ROLE], [LEASE, THEIRS, *USUAL], nodes=[MARKED])
+    assert left(after, others=[ref(THEIRS)]) == [
         "ClusterRole kubesteer-agent",
         "Lease kubesteer/kubesteer-scheduler",
         "Secret kubesteer/their-own",
@@ -117,7 +151,16 @@ def test_what_is_still_there_is_named() -> None:
 
 def test_what_was_to_be_kept_is_not_left_over() -> None:
     kept = [ref(namespace()), ref(CLAIM)]
-    assert remaining(found([namespace(), CLAIM], [CLAIM, THEIRS]), kept=kept) == []
+    assert left(found([namespace(), CLAIM], [CLAIM, THEIRS]), kept=kept) == []
+
+
+def test_a_namespace_without_the_label_stays_and_what_is_kubesteers_in_it_goes_one_by_one() -> None:
+    """As `helm install --create-namespace` and `kubectl create namespace` make it."""
+    unlabelled = foreign(namespace())
+    going = removal(found([CLAIM, secret("s"), ROLE], [unlabelled, CLAIM, secret("s"), THEIRS]), keep_data=False)
+    assert sorted(names(going.things)) == ["data-kubesteer-etcd-0", "kubesteer-agent", "s"]
+    assert going.others == ()
+    assert left(found([], [THEIRS])) == []
 
 
 def test_volumes_that_outlive_their_claims_are_told() -> None:

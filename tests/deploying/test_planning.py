@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
+
 from kubesteer.deploying.changes import Plan, plan
 from kubesteer.model.api_objects import Ref, Thing
+from kubesteer.model.errors import ClusterUnavailable
 
 from .objects import APPLIED, settings_map, thing, workload
 
@@ -32,6 +35,12 @@ def test_what_is_as_it_should_be_is_left() -> None:
     wanted = [settings_map("a", "x"), workload("Deployment", "d")]
     found = planned(wanted, [stored(each) for each in wanted])
     assert (len(found.leave), found.is_empty) == (2, True)
+
+
+def test_what_is_there_and_no_dry_run_told_of_is_never_left_in_silence() -> None:
+    wanted = [settings_map("a", "y")]
+    with pytest.raises(ClusterUnavailable, match="ConfigMap kubesteer/a"):
+        planned(wanted, [stored(settings_map("a", "x"))], [])
 
 
 def test_a_change_names_the_field_and_both_values() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from kubesteer.deploying.ops_port import OpsPort, authority_of, filter_calls, ops_port
+from kubesteer.deploying.ops_port import OpsPort, authority_of, document_of, filter_calls, ops_port
 from kubesteer.deploying.proof import Proof, bound_to, opinion, pod, published, question, why_pending
+from kubesteer.model.errors import ClusterUnavailable, InvalidInput
 from tests.manifests.written import faults_of
 
 from .objects import EGRESS, node, secret
@@ -120,6 +121,16 @@ def test_calls_are_counted_over_one_verb() -> None:
 )
 def test_the_ops_port_is_asked_as_the_settings_say(settings: dict[str, Any], port: OpsPort) -> None:
     assert ops_port(settings) == port
+
+
+def test_an_ops_port_that_is_no_number_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"ops.port 'many'"):
+        ops_port({"ops": {"port": "many"}})
+
+
+def test_an_answer_that_is_no_json_is_no_answer() -> None:
+    with pytest.raises(ClusterUnavailable, match="/explain: its answer is no JSON"):
+        document_of("<html>", "/explain")
 
 
 def test_the_authority_is_the_one_in_the_servers_secret() -> None:

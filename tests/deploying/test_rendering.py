@@ -10,6 +10,8 @@ import yaml
 from kubesteer.deploying.rendering import (
     SETTINGS_HASH,
     Target,
+    bare,
+    extender_settings,
     finished,
     images_of,
     kustomization,
@@ -22,7 +24,7 @@ from kubesteer.model.errors import InvalidInput
 from kubesteer.schedulerconfig.making import Answers, make
 from tests.manifests.written import MANIFESTS
 
-from .objects import settings_map, small_kubesteer, thing, workload
+from .objects import namespace, settings_map, small_kubesteer, workload
 
 SHIPPED = (MANIFESTS / "components/second-scheduler/config.yaml").read_text()
 MOUNT = [{"name": "config", "configMap": {"name": "kubesteer-scheduler"}}]
@@ -115,14 +117,13 @@ def test_pods_without_settings_are_not_marked() -> None:
     assert "annotations" not in made["spec"]["template"]["metadata"]
 
 
-def test_where_the_ops_port_has_readers_an_account_for_status_is_one() -> None:
-    role = thing("ClusterRole", "kubesteer-ops-reader", api="rbac.authorization.k8s.io/v1", namespace=None)
-    account, binding = finished([role], 37)[1:]
-    assert account["automountServiceAccountToken"] is False
-    assert binding["roleRef"]["name"] == "kubesteer-ops-reader"
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "kubesteer-status", "namespace": "kubesteer"}]
-    assert finished([role, account, binding], 37) == [role, account, binding]
-    assert len(finished(small_kubesteer(), 37)) == len(small_kubesteer())
+def test_settings_that_are_no_yaml_are_named() -> None:
+    with pytest.raises(InvalidInput, match="ConfigMap kubesteer-extender"):
+        extender_settings([settings_map("kubesteer-extender", "a: [")])
+
+
+def test_a_bare_object_says_whose_it_is_and_no_more() -> None:
+    assert bare(namespace())["metadata"] == {"name": "kubesteer", "labels": {"app.kubernetes.io/part-of": "kubesteer"}}
 
 
 def test_images_are_those_of_the_workloads() -> None:

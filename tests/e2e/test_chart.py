@@ -25,13 +25,16 @@ from tests.chart.rendering import ENDPOINTS, VARIANTS, Helm, Objects, Variant, d
 from .cluster.bundles import HELM
 from .cluster.controlplane import ControlPlane
 from .cluster.waiting import eventually
-from .test_manifests import KUSTOMIZATIONS, OPERATORS, definition, is_older, served
+from .operators import OPERATORS, empty_bed, is_older
+from .test_manifests import KUSTOMIZATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from .cluster.build import Binaries
+
+__all__ = ["empty_bed"]
 
 NAMESPACE = "steering"
 """Not the manifests' own, so that nothing rests on its name."""
@@ -313,22 +316,15 @@ def test_every_object_is_valid_by_the_schemas_of_both_minors(helm: Helm, kustomi
             assert kubernetes_validate.validate(thing, f"1.{minor}", strict=True) == f"1.{minor}"
 
 
-@pytest.fixture(scope="module", params=["1.37", "1.34"])
-def bed(request: pytest.FixtureRequest, binaries: Binaries) -> Iterator[ControlPlane]:
-    """An API server with the operators' definitions and a namespace for kubesteer."""
-    older = request.param == "1.34"
-    found = request.getfixturevalue("older_binaries") if older else binaries
-    with ControlPlane(found, controller_manager=not older, older=older) as running:
-        for group, kinds in OPERATORS.items():
-            for kind in kinds:
-                running.client.create(definition(group, kind))
-            eventually(lambda group=group: served(running, group), within_s=20, what=group)  # type: ignore[misc]
-        for name in ("kubesteer", NAMESPACE):
-            running.client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        if not older:
-            own = ("ConfigMap", NAMESPACE, "kube-root-ca.crt")
-            eventually(lambda: own in everything(running), within_s=20, what="the namespace has its own")
-        yield running
+@pytest.fixture(scope="module")
+def bed(empty_bed: ControlPlane) -> ControlPlane:
+    """With a namespace for kubesteer, and another."""
+    for name in ("kubesteer", NAMESPACE):
+        empty_bed.client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    if not is_older(empty_bed):
+        own = ("ConfigMap", NAMESPACE, "kube-root-ca.crt")
+        eventually(lambda: own in everything(empty_bed), within_s=20, what="the namespace has its own")
+    return empty_bed
 
 
 @pytest.mark.parametrize("name", VARIANTS)

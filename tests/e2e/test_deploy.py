@@ -10,26 +10,31 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from kubesteer.clients.kubectl.command import Kubectl
-from tests.deploying.cluster_behaviour import BEHAVIOUR, place
+from kubesteer.deploying.ops_port import sample_sum
+from tests.background import Background
+from tests.deploying.cluster_behaviour import (
+    BEHAVIOUR,
+    kinds_that_may_not_be_listed_are_told_beside_the_others,
+    place,
+)
 from tests.manifests.written import MANIFESTS, ROOT
 
 from .cluster.fixtures import binaries, kubesteer_image, node_binaries, whole_bed
 from .cluster.objects import pod
 from .cluster.waiting import eventually
-from .real_pods import is_running, runs
+from .real_pods import is_running, runs, server, start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from .cluster.build import Binaries
@@ -86,7 +91,13 @@ def command(whole_bed: ControlPlane, node_binaries: Binaries, tmp_path_factory: 
 @pytest.fixture(scope="module")
 def before(command: Command) -> dict[str, set[str]]:
     """Every object of the cluster, by kind, before anything is deployed."""
-    return everything(command.bed)
+    bed = command.bed
+    eventually(
+        lambda: all(each["status"]["phase"] == "Active" for each in bed.client.list_all("Namespace")),
+        within_s=60,
+        what="no namespace on its way out",
+    )
+    return everything(bed)
 
 
 def everything(bed: ControlPlane) -> dict[str, set[str]]:
@@ -107,12 +118,14 @@ def judged(told: Told, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOUR, ids=lambda each: each.__name__)
-def test_kubectl_behaves_as_the_cluster_in_memory(command: Command, behaviour: Callable[[Kubectl], None]) -> None:
+def test_kubectl_behaves_as_the_cluster_in_memory(command: Command, behaviour: Callable[[Kubectl, str], None]) -> None:
+    """Each in a namespace of its own, which nobody waits for to be gone but `before`."""
     kubectl = Kubectl(program=str(command.kubectl), kubeconfig=command.bed.kubeconfig)
+    where = behaviour.__name__.replace("_", "-")
     try:
-        behaviour(kubectl)
+        behaviour(kubectl, where)
     finally:
-        kubectl.delete([place()], timeout_s=60)
+        kubectl.delete([place(where)], timeout_s=0)
 
 
 def test_who_may_not_is_refused_before_anything_is_changed(command: Command, before: dict[str, set[str]]) -> None:
@@ -122,9 +135,12 @@ def test_who_may_not_is_refused_before_anything_is_changed(command: Command, bef
     bed.kubectl("create", "clusterrole", "lists", "--verb=list,get", "--resource=nodes,storageclasses.storage.k8s.io")
     bed.kubectl("create", "clusterrolebinding", "lists", "--clusterrole=lists", "--serviceaccount=default:default")
     token = bed.kubectl("create", "token", "default").strip()
-    told = command.deploy("--yes", kubeconfig=bed.kubeconfig_for(token, "viewer"))
+    viewer = bed.kubeconfig_for(token, "viewer")
+    kinds_that_may_not_be_listed_are_told_beside_the_others(Kubectl(program=str(command.kubectl), kubeconfig=viewer))
+    told = command.deploy("--yes", kubeconfig=viewer)
     assert (told.code, judged(told, "rights")["level"]) == (2, "refuse"), told.text
     assert "you may not" in judged(told, "rights")["said"]
+    assert "secrets" in judged(told, "reading")["said"]
     for each in ("clusterrolebinding/viewer", "clusterrolebinding/lists", "clusterrole/lists"):
         bed.kubectl("delete", each)
     assert everything(bed) == before
@@ -171,6 +187,7 @@ def generations(bed: ControlPlane) -> str:
 
 def test_status_says_that_all_is_well_and_by_whom(command: Command) -> None:
     told = eventually(lambda: well(command), within_s=30, what="all well", every_s=2)
+    assert told is not None
     rows = {row["part"]: row for row in told.document["parts"]}
     assert {name: (row["ready"], row["wanted"]) for name, row in rows.items() if name in {"etcd", "extender"}} == {
         "etcd": (3, 3),
@@ -195,9 +212,7 @@ def test_pods_with_slos_are_placed_by_kubesteer_and_run(command: Command) -> Non
     bed = command.bed
     names = [f"wants-6g-{number}" for number in range(4)]
     for name in names:
-        made = runs(name, "sleep infinity", node="", limits={EGRESS: "6G"}, spec=THROUGH_KUBESTEER)
-        del made["spec"]["nodeName"]
-        bed.client.create(made)
+        bed.client.create(by_kubesteer(runs(name, "sleep infinity", node="", limits={EGRESS: "6G"})))
     try:
         running = eventually(
             lambda: [each for each in map(bed_pod(bed), names) if is_running(each)][2:] and True,
@@ -215,36 +230,68 @@ def test_pods_with_slos_are_placed_by_kubesteer_and_run(command: Command) -> Non
             bed.client.delete("Pod", name)
 
 
+def by_kubesteer(made: dict[str, Any]) -> dict[str, Any]:
+    """The same pod, placed by kubesteer's scheduler and not by the test."""
+    spec = {name: value for name, value in made["spec"].items() if name != "nodeName"}
+    return {**made, "spec": {**spec, **THROUGH_KUBESTEER}}
+
+
+def test_a_pod_with_an_slo_pushes_as_much_as_its_annotation_lets_it_and_the_agents_see_it(command: Command) -> None:
+    """Two that ask for 6 of 9.5 Gbit/s are on two nodes. 20 Mbit/s go through the shaper, a little runs beside them."""
+    bed = command.bed
+    asked = {"limits": {EGRESS: "6G"}}
+    try:
+        [receiver] = start(bed.client, by_kubesteer(server("receives", node="", **asked)))
+        script = f"exec iperf3 --client {receiver['status']['podIP']} --port 5201 --time 600"
+        shaped = {"kubernetes.io/egress-bandwidth": "20M"}
+        [sender] = start(bed.client, by_kubesteer(runs("sends", script, node="", annotations=shaped, **asked)))
+        source, target = sender["spec"]["nodeName"], receiver["spec"]["nodeName"]
+        assert source != target
+        for node, direction in ((source, "egress"), (target, "ingress")):
+            eventually(
+                lambda node=node, direction=direction: 18e6 < rate_bps(bed, node, direction) < 25e6,  # type: ignore[misc]
+                within_s=60,
+                what=f"the agent of {node} sees 20 Mbit/s of {direction}",
+                every_s=2,
+            )
+    finally:
+        for name in ("sends", "receives"):
+            bed.client.delete("Pod", name)
+
+
+def rate_bps(bed: ControlPlane, node: str, direction: str) -> float:
+    """As the node's agent measures it, told on the node's own loopback."""
+    chosen = {"labelSelector": "app.kubernetes.io/name=kubesteer-agent", "fieldSelector": f"spec.nodeName={node}"}
+    [agent] = bed.client.list_all("Pod", namespace="kubesteer", params=chosen)
+    script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8890/metrics').read().decode())"
+    name = agent["metadata"]["name"]
+    metrics = bed.kubectl("exec", name, "--namespace=kubesteer", "--", "python3", "-c", script)
+    return sample_sum(metrics, "kubesteer_agent_traffic_bps", direction=direction)
+
+
 def bed_pod(bed: ControlPlane) -> Callable[[str], dict[str, Any]]:
     return lambda name: bed.client.get("Pod", name)
 
 
-@dataclass(slots=True)
-class Load:
-    """Pods that come through kubesteer, one a second, while something else happens."""
+class Load(Background):
+    """Pods that come through kubesteer, one a second, while something else happens.
 
-    bed: ControlPlane
-    names: list[str] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    _over: threading.Event = field(default_factory=threading.Event)
+    limits: what each asks for.
+    """
 
-    def __enter__(self) -> Load:
-        self._thread = threading.Thread(target=self._create, daemon=True)
-        self._thread.start()
-        return self
+    def __init__(self, bed: ControlPlane, limits: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self.bed = bed
+        self.names: list[str] = []
+        self.faults: list[str] = []
+        container = {"name": "main", "image": "localhost/bed/pause:1", "resources": {"limits": dict(limits or {})}}
+        self._spec = {**THROUGH_KUBESTEER, "containers": [container]}
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    _thread: threading.Thread = field(init=False)
-
-    def _create(self) -> None:
+    def _act(self) -> None:
         while not self._over.wait(1):
             name = f"load-{len(self.names)}"
-            spec = {**THROUGH_KUBESTEER, "containers": [{"name": "main", "image": "localhost/bed/pause:1"}]}
             try:
-                self.bed.client.create(pod(name, labels={"load": "yes"}, spec=spec))
+                self.bed.client.create(pod(name, labels={"load": "yes"}, spec=self._spec))
             except Exception as exc:  # noqa: BLE001 - told at the end
                 self.faults.append(str(exc))
             else:
@@ -270,6 +317,7 @@ def test_an_upgrade_under_load_fails_no_pod(command: Command, capsys: pytest.Cap
     assert len(told.document["plan"]["rolls"]) == 3, told.document["plan"]
     eventually(load.all_have_a_node, within_s=30, what="every pod of the load has a node")
     pods = load.pods()
+    assert load.names
     assert (load.faults, len(pods)) == ([], len(load.names))
     assert {each["status"]["phase"] for each in pods} <= {"Pending", "Running"}
     refused = bed.client.list_all("Event", namespace="default", params={"fieldSelector": "reason=FailedScheduling"})
@@ -277,9 +325,17 @@ def test_an_upgrade_under_load_fails_no_pod(command: Command, capsys: pytest.Cap
     with capsys.disabled():
         print(f"\nupgrade: {len(pods)} pods meanwhile, {Counter(failed)} refusals")
     assert failed == []
-    images = bed.kubectl("get", "pods", "--namespace=kubesteer", "--output=jsonpath={..spec.containers[*].image}")
-    assert (IMAGE in images.split(), images.split().count(NEXT)) == (False, 6)
+    eventually(
+        lambda: (IMAGE in images(bed), images(bed).count(NEXT)) == (False, 6),
+        within_s=60,
+        what="the last old pod is gone, and six are new",
+        every_s=1,
+    )
     load.remove()
+
+
+def images(bed: ControlPlane) -> list[str]:
+    return bed.kubectl("get", "pods", "--namespace=kubesteer", "--output=jsonpath={..spec.containers[*].image}").split()
 
 
 def test_an_image_that_cannot_be_pulled_is_named_and_the_old_pods_stay(command: Command) -> None:
@@ -329,6 +385,25 @@ def test_a_node_that_loses_power_is_told_and_forgiven(command: Command) -> None:
     eventually(lambda: well(command), within_s=90, what="well again", every_s=2)
 
 
+def test_while_a_node_is_cut_off_pods_with_slos_are_placed(command: Command) -> None:
+    """It hosts an extender and a member of etcd. Its lease has not run out yet: the cluster takes it for well."""
+    bed = command.bed
+    chosen = {"labelSelector": "app.kubernetes.io/name=kubesteer-extender"}
+    extenders = bed.client.list_all("Pod", namespace="kubesteer", params=chosen)
+    lost = next(each["spec"]["nodeName"] for each in extenders if "deletionTimestamp" not in each["metadata"])
+    bed.real.cut_off(lost)
+    try:
+        with Load(bed, {EGRESS: "1M"}) as load:
+            time.sleep(8)
+        eventually(load.all_have_a_node, within_s=30, what="every pod of the load has a node")
+        assert load.faults == []
+        assert len(load.pods()) == len(load.names) > 4
+    finally:
+        bed.real.rejoin(lost)
+    load.remove()
+    eventually(lambda: well(command), within_s=60, what="well again", every_s=2)
+
+
 def placed_within(bed: ControlPlane, name: str, *, within_s: float) -> str:
     spec = {**THROUGH_KUBESTEER, "containers": [{"name": "main", "image": "localhost/bed/pause:1"}]}
     bed.client.create(pod(name, spec=spec))
@@ -344,6 +419,7 @@ def placed_within(bed: ControlPlane, name: str, *, within_s: float) -> str:
 def test_kept_volumes_are_taken_up_by_the_next_deployment(command: Command) -> None:
     bed = command.bed
     before = claims(bed)
+    assert len(before) == 3
     told = command.run("undeploy", "--yes", "--keep-data")
     assert (told.code, told.document["comparison"]["left"]) == (0, []), told.text
     assert bed.kubectl("get", "all,secrets", "--namespace=kubesteer", "--output=name") == ""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kubesteer.cli.cluster.port import Cluster
+from kubesteer.cli.cluster.reading import listed
 from kubesteer.clients.kubectl.asking import Request
-from kubesteer.deploying.checks import takes_pods
+from kubesteer.deploying.checks import Facts, takes_pods
 from kubesteer.deploying.ops_port import (
+    READER_ACCOUNT,
     SERVER_NAME,
     SERVER_SECRET,
     OpsPort,
     authority_of,
+    document_of,
     filter_calls,
-    ops_port,
 )
-from kubesteer.deploying.progress import extender_pods
 from kubesteer.deploying.proof import (
     POD,
     PROOF_NAMESPACE,
@@ -32,12 +32,12 @@ from kubesteer.deploying.proof import (
     stage,
     why_pending,
 )
-from kubesteer.deploying.rendering import NAMESPACE, STATUS_ACCOUNT, extender_settings, images_of
-from kubesteer.deploying.workloads import is_ready
+from kubesteer.deploying.rendering import NAME, NAMESPACE, images_of
+from kubesteer.deploying.workloads import is_ready, pods_of
 from kubesteer.model.api_objects import Thing
 from kubesteer.model.errors import ClusterUnavailable
-from kubesteer.schedulerconfig.service import service_from
 
+EXTENDER = "kubesteer-extender"
 _TOKEN_S = 600
 _LOOK_EVERY_S = 0.5
 _ATTEMPTS = 3
@@ -49,17 +49,18 @@ PUBLISHED_WITHIN_S = 15.0
 class OpsPorts:
     """The ops ports of all extenders that are ready."""
 
-    def __init__(self, cluster: Cluster, settings: Mapping[str, Any]) -> None:
+    def __init__(self, cluster: Cluster, access: OpsPort) -> None:
         self._cluster = cluster
-        self.access: OpsPort = ops_port(settings)
-        secret = cluster.get("secret", SERVER_SECRET, NAMESPACE) if self.access.tls else None
-        self._authority = authority_of(secret)
+        self._access = access
+        self._authority: str | None = None
         self._token: str | None = None
 
     def sign_in(self) -> None:
-        """Where the ports ask who reads them. Raises ClusterUnavailable."""
-        if self.access.asks:
-            self._token = self._cluster.token(STATUS_ACCOUNT, NAMESPACE, lasts_s=_TOKEN_S)
+        """Learn whom to believe, and get a token where the ports ask who reads them. Raises ClusterUnavailable."""
+        if self._access.tls:
+            self._authority = authority_of(self._cluster.get("secret", SERVER_SECRET, NAMESPACE))
+        if self._access.asks:
+            self._token = self._cluster.token(READER_ACCOUNT, NAMESPACE, lasts_s=_TOKEN_S)
 
     def pods(self) -> list[str]:
         """Those that are ready now."""
@@ -78,20 +79,20 @@ class OpsPorts:
         return found
 
     def _running(self) -> list[Thing]:
-        selector = "app.kubernetes.io/name=kubesteer-extender"
-        found, _ = self._cluster.items(["pods"], selector=selector, namespace=NAMESPACE)
-        return sorted(extender_pods(found), key=lambda each: str(each["metadata"]["name"]))
+        return pods_of(listed(self._cluster, ["pods"], selector=f"{NAME}={EXTENDER}", namespace=NAMESPACE), EXTENDER)
 
     def ask(self, pod_name: str, path: str, body: Mapping[str, Any] | None = None) -> str:
         """Raises ClusterUnavailable for anything but 200, and for readiness 503."""
+        if self._access.tls and self._authority is None:
+            raise ClusterUnavailable(f"{pod_name}{path}: no authority to believe: ca.crt of Secret {SERVER_SECRET}")
         request = Request(
             path,
             body=body,
             token=self._token,
-            authority_pem=self._authority if self.access.tls else None,
+            authority_pem=self._authority,
             server_name=SERVER_NAME,
         )
-        answer = self._cluster.ask(pod_name, NAMESPACE, self.access.port, request)
+        answer = self._cluster.ask(pod_name, NAMESPACE, self._access.port, request)
         if answer.status != 200 and not (path == "/readyz" and answer.status == 503):
             raise ClusterUnavailable(f"{pod_name}{path}: status {answer.status}: {answer.text[:200]}")
         return answer.text
@@ -99,7 +100,7 @@ class OpsPorts:
 
 def prove(
     cluster: Cluster,
-    things: Sequence[Thing],
+    found: Facts,
     scheduler: str,
     *,
     timeout_s: float,
@@ -110,23 +111,21 @@ def prove(
 
     published_within_s: how long to wait for a node's network capacity.
     """
-    settings = extender_settings(things)
-    names = [name for name in service_from(settings).resource_names if name.startswith("kubesteer.io/")]
-    slo, nodes = _published(cluster, names, time.monotonic() + published_within_s)
-    ports = OpsPorts(cluster, settings)
-    made = pod(images_of(things)["kubesteer-extender"], slo, scheduler)
+    slo, nodes = _published(cluster, found.slo_names, time.monotonic() + published_within_s)
+    ports = OpsPorts(cluster, found.ops)
+    made = pod(images_of(found.things)[EXTENDER], slo, scheduler)
     try:
         cluster.apply(stage())
         ports.sign_in()
         say(f"placing a pod {f'that asks for 1M of {slo}' if slo else 'without an SLO'} ...")
         for _ in range(_ATTEMPTS):
             cluster.delete([made], timeout_s=timeout_s, at_once=True)
-            found = _attempt(cluster, ports, made, slo or "", nodes, timeout_s)
-            if found.asked or found.node is None:
+            seen = _attempt(cluster, ports, made, slo or "", nodes, timeout_s)
+            if seen.asked or seen.node is None:
                 break
             say("placed without kubesteer; once more, as a roll-out takes a moment to be known on every node ...")
             time.sleep(_PAUSE_S)
-        return found
+        return seen
     finally:
         cluster.delete([made], timeout_s=timeout_s, at_once=True)
         cluster.delete(list(reversed(stage())), timeout_s=timeout_s)
@@ -150,7 +149,7 @@ def _attempt(
 def _published(cluster: Cluster, names: Sequence[str], until_s: float) -> tuple[str | None, list[Thing]]:
     """The resource to ask for, once a node has it, and the nodes."""
     while True:
-        nodes, _ = cluster.items(["nodes"])
+        nodes = listed(cluster, ["nodes"])
         slo = published(nodes, names)
         if slo or time.monotonic() > until_s:
             return slo, nodes
@@ -169,6 +168,7 @@ def _placed(cluster: Cluster, made: Thing, until_s: float) -> Thing:
 def _opinions(ports: OpsPorts, made: Thing, node: str, nodes: Sequence[Thing]) -> tuple[Opinion, ...]:
     """Of every extender: the one that was asked decided, the other would have taken over."""
     names = sorted((each["metadata"]["name"] for each in nodes if takes_pods(each)), key=lambda name: name != node)
-    told = ((each, json.loads(ports.ask(each, "/explain", question(made, names)))) for each in ports.pods())
+    asked = question(made, names)
+    told = ((each, document_of(ports.ask(each, "/explain", asked), f"{each}/explain")) for each in ports.pods())
     found = (opinion(each, node, answer) for each, answer in told)
     return tuple(each for each in found if each is not None)

@@ -16,10 +16,12 @@ from kubesteer.cli.cluster.port import Cluster
 from kubesteer.cli.cluster.proof import PUBLISHED_WITHIN_S, prove
 from kubesteer.cli.cluster.reading import Wanted, facts
 from kubesteer.cli.cluster.waiting import wait
+from kubesteer.clients.kubectl.command import FIELD_MANAGER
+from kubesteer.deploying import changes
 from kubesteer.deploying.changes import Plan
 from kubesteer.deploying.checks import Facts, judgements, may_go_on
 from kubesteer.deploying.progress import settled
-from kubesteer.deploying.rendering import NAMESPACE
+from kubesteer.deploying.rendering import NAMESPACE, bare
 from kubesteer.model.api_objects import Ref, Thing, ref
 from kubesteer.model.errors import ClusterUnavailable, InvalidInput, KubesteerError
 
@@ -56,6 +58,12 @@ class Talk:
             sys.stdout.write(json.dumps({**self.document, "exitCode": code}, indent=2, default=str) + "\n")
         return code
 
+    def fail(self, fault: KubesteerError, code: int) -> int:
+        """Says what went wrong, and ends."""
+        self.say(str(fault), "bold red")
+        self.document["error"] = str(fault)
+        return self.end(code)
+
 
 def talk(*, as_json: bool) -> Talk:
     """With --json, people are told on standard error."""
@@ -66,23 +74,28 @@ def talk(*, as_json: bool) -> Talk:
 def deploy(cluster: Cluster, wanted: Wanted, how: How, said: Talk) -> int:
     """The exit code: 0 deployed and proven, 1 not (yet), 2 refused before anything was changed."""
     try:
-        return said.end(_deploy(cluster, wanted, how, said))
+        context, address = cluster.where()
+        said.document |= {"context": context, "server": address}
+        said.say(f"kubesteer {wanted.own_version}, overlay {wanted.overlay}, to {context or 'no context'} at {address}")
+        found = facts(cluster, wanted)
+    except InvalidInput as exc:
+        return said.fail(exc, REFUSED)
     except KubesteerError as exc:
-        said.say(str(exc), "bold red")
-        said.document["error"] = str(exc)
-        return said.end(REFUSED if isinstance(exc, InvalidInput) else FAILED)
+        return said.fail(exc, FAILED)
+    try:
+        return said.end(_deploy(cluster, found, wanted, how, said))
+    except KubesteerError as exc:
+        return said.fail(exc, FAILED)
 
 
-def _deploy(cluster: Cluster, wanted: Wanted, how: How, said: Talk) -> int:
-    context, address = cluster.where()
-    said.say(f"kubesteer {wanted.own_version}, overlay {wanted.overlay}, to {context or 'no context'} at {address}")
-    found, plan = facts(cluster, wanted)
+def _deploy(cluster: Cluster, found: Facts, wanted: Wanted, how: How, said: Talk) -> int:
     judged = judgements(found)
     said.console.print(show.checks(judged))
-    said.document |= {"context": context, "server": address, "checks": show.documents(judged)}
+    said.document["checks"] = show.documents(judged)
     if not may_go_on(judged):
         said.say("refused: nothing was changed", "bold red")
         return REFUSED
+    plan = changes.plan(found.things, found.there, found.would_be, field_manager=FIELD_MANAGER)
     said.console.print(show.plan(plan))
     said.document["plan"] = show.plan_document(plan)
     if how.dry_run:
@@ -113,8 +126,9 @@ def agreed(how: How, said: Talk, question: str) -> bool:
 def _apply(cluster: Cluster, found: Facts, plan: Plan, *, force: bool, timeout_s: float) -> None:
     """The namespace, a dry run of what is in it where there was none before, all of it, and then what has to go."""
     if found.namespace is None:
-        namespaces = [each for each in found.things if each["kind"] == "Namespace"]
-        cluster.apply(namespaces)
+        # Made, not applied: one that somebody else made meanwhile is refused here, and never deleted below.
+        namespaces = [bare(each) for each in found.things if each["kind"] == "Namespace"]
+        cluster.create(namespaces)
         try:
             cluster.apply(found.things, dry_run=True, force=force)
         except ClusterUnavailable:
@@ -140,7 +154,7 @@ def _prove(cluster: Cluster, found: Facts, wanted: Wanted, how: How, said: Talk,
     in_place = wanted.overlay == "in-place"
     scheduler = _CLUSTERS_SCHEDULER if in_place else _OWN_SCHEDULER
     patience_s = PUBLISHED_WITHIN_S if changed else 0.0
-    proof = prove(cluster, found.things, scheduler, timeout_s=_PROOF_S, say=said.say, published_within_s=patience_s)
+    proof = prove(cluster, found, scheduler, timeout_s=_PROOF_S, say=said.say, published_within_s=patience_s)
     said.console.print(show.proof(proof))
     said.document["proof"] = {**asdict(proof), "holds": proof.holds}
     if in_place and not proof.asked:

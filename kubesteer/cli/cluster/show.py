@@ -78,7 +78,7 @@ def proof(found: Proof) -> RenderableType:
         return Text(f"no proof: the pod got no node within {found.took_s:.0f} s: {plain(found.why)}", style="bold red")
     what = f"1M of {found.slo}" if found.slo else "no SLO"
     lines = [Text(f"placed on {plain(found.node)} after {found.took_s:.1f} s (asks for {what}); "
-                  f"kubesteer was asked {found.asked} times")]  # fmt: skip
+                  f"kubesteer was asked {found.asked} times meanwhile, for all pods")]  # fmt: skip
     if found.opinions:
         lines += [Text(f"  {plain(_opinion(each))}") for each in found.opinions]
     if not found.slo:

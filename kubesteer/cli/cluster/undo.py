@@ -8,6 +8,7 @@ from kubesteer.cli.cluster import show
 from kubesteer.cli.cluster.port import Cluster
 from kubesteer.cli.cluster.reading import everything
 from kubesteer.cli.cluster.run import FAILED, OK, REFUSED, How, Talk, agreed
+from kubesteer.deploying.checks import helm_release
 from kubesteer.deploying.leftovers import (
     Found,
     Marks,
@@ -31,19 +32,23 @@ def undeploy(cluster: Cluster, how: How, said: Talk, *, keep_data: bool) -> int:
     try:
         return said.end(_undeploy(cluster, how, said, keep_data=keep_data))
     except KubesteerError as exc:
-        said.say(str(exc), "bold red")
-        said.document["error"] = str(exc)
-        return said.end(FAILED)
+        return said.fail(exc, FAILED)
 
 
 def _undeploy(cluster: Cluster, how: How, said: Talk, *, keep_data: bool) -> int:
     context, address = cluster.where()
     said.say(f"kubesteer at {context or 'no context'}, {address}")
     found, faults = everything(cluster)
-    for fault in faults:
-        said.say(f"could not be listed: {fault}", "yellow")
+    said.document |= {"context": context, "server": address, "unseen": faults}
+    if faults:
+        _say_unseen(faults, said)
+        said.say("what is kubesteer's is not known, so nothing was changed; run this again", "bold red")
+        return FAILED
+    if release := helm_release(found.labelled):
+        said.say(f"kubesteer of the Helm release {release.name}: run `{release.uninstall}`", "bold red")
+        return REFUSED
     going = removal(found, keep_data=keep_data)
-    said.document |= {"context": context, "server": address, "removal": show.removal_document(going)}
+    said.document["removal"] = show.removal_document(going)
     if going.is_empty:
         said.say("nothing of kubesteer's is here", "green")
         return OK
@@ -54,6 +59,11 @@ def _undeploy(cluster: Cluster, how: How, said: Talk, *, keep_data: bool) -> int
         return REFUSED
     _remove(cluster, going, how.timeout_s, said)
     return _compare(cluster, found, going, said)
+
+
+def _say_unseen(faults: list[str], said: Talk) -> None:
+    for fault in faults:
+        said.say(f"could not be listed: {fault}", "yellow")
 
 
 def _remove(cluster: Cluster, going: Removal, timeout_s: float, said: Talk) -> None:
@@ -94,8 +104,8 @@ def _compare(cluster: Cluster, before: Found, going: Removal, said: Talk) -> int
     others = set(going.others)
     while True:
         after, faults = everything(cluster)
-        left = remaining(after, kept=going.kept)
-        if not left or time.monotonic() > until_s:
+        left = remaining(after, going)
+        if not (left or faults) or time.monotonic() > until_s:
             break
         time.sleep(1)
     counted = f"before: {len(before.labelled)} objects with kubesteer's label"
@@ -111,11 +121,14 @@ def _compare(cluster: Cluster, before: Found, going: Removal, said: Talk) -> int
             f"stays: PersistentVolume {volume}: its StorageClass retains volumes; delete it if its data may go",
             "yellow",
         )
-    for fault in faults:
-        said.say(f"could not be looked at: {fault}", "yellow")
+    said.document["unseen"] = faults
+    _say_unseen(faults, said)
     for name in left:
         said.say(f"STILL THERE: {name}", "bold red")
     if left:
+        return FAILED
+    if faults:
+        said.say("before and after could not be compared; run this again", "bold red")
         return FAILED
     said.say("nothing of kubesteer's is left" if not going.kept else "nothing but what was kept is left", "bold green")
     return OK

@@ -10,7 +10,7 @@ from rich.live import Live
 
 from kubesteer.cli.cluster import show
 from kubesteer.cli.cluster.port import Cluster
-from kubesteer.cli.cluster.reading import look
+from kubesteer.cli.cluster.reading import listed, look
 from kubesteer.deploying.progress import Part, parts, settled
 from kubesteer.model.api_objects import Thing
 from kubesteer.model.errors import ClusterUnavailable
@@ -40,7 +40,7 @@ def wait(
             is_late = now_s - began_s >= timeout_s
             try:
                 if now_s >= nodes_due_s:
-                    nodes, nodes_due_s = cluster.items(["nodes"])[0], now_s + _NODES_EVERY_S
+                    nodes, nodes_due_s = listed(cluster, ["nodes"]), now_s + _NODES_EVERY_S
                 found = parts(things, look(cluster, nodes))
             except ClusterUnavailable as exc:
                 if is_late:

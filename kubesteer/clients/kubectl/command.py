@@ -24,6 +24,7 @@ from kubesteer.model.api_objects import ApiKind, Ref, Thing, minimal
 from kubesteer.model.errors import KubectlFailed
 
 FIELD_MANAGER = "kubesteer"
+"""Who applies, as the API server records it in the objects."""
 _CALL_S = 60.0
 _FORWARD_S = 15.0
 

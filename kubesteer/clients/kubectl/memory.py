@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from kubesteer.clients.kubectl.asking import Answer, Request
+from kubesteer.clients.kubectl.command import FIELD_MANAGER
 from kubesteer.model.api_objects import ApiKind, Ref, Thing, labels, ref
 from kubesteer.model.errors import ClusterUnavailable, KubectlFailed
 
-FIELD_MANAGER = "kubesteer"
 _VERBS = frozenset({"create", "delete", "get", "list", "patch", "update", "watch"})
 _CORE = {
     "ConfigMap": True,
@@ -59,7 +59,8 @@ class MemoryCluster:
     """Satisfies the port of the commands.
 
     things: what is there. rendering: what every kustomization renders to. denied: rights that the user does not have,
-    as `verb resource`. reactions run before each reading. answers: of the pods' ports, by pod and path.
+    as `verb resource`. unseen: kinds, by their plural, that cannot be read. reactions run before each reading.
+    answers: of the pods' ports, by pod and path.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class MemoryCluster:
         kubectl: str = "v1.37.0",
         server: str = "v1.37.2",
         denied: Iterable[str] = (),
+        unseen: Iterable[str] = (),
         reactions: Sequence[Reaction] = (),
         answers: Callable[[str, int, Request], Answer] | None = None,
     ) -> None:
@@ -80,6 +82,7 @@ class MemoryCluster:
         self.rendering = list(rendering)
         self.versions = (kubectl, server)
         self.denied = frozenset(denied)
+        self.unseen = frozenset(unseen)
         self.reactions = list(reactions)
         self.answers = answers
         self.away = False
@@ -123,9 +126,10 @@ class MemoryCluster:
     def items(
         self, kinds: Sequence[str], *, selector: str = "", fields: str = "", namespace: str | None = None
     ) -> tuple[list[Thing], list[str]]:
-        """Objects of these kinds."""
+        """Objects of these kinds, and a fault for each that cannot be listed."""
         self._react()
-        plurals = {each.partition(".")[0] for each in kinds}
+        asked = dict.fromkeys(each.partition(".")[0] for each in kinds)
+        plurals = asked.keys() - self.unseen
         key, _, value = selector.partition("=")
         path, _, wanted = fields.partition("=")
         found = [
@@ -136,11 +140,13 @@ class MemoryCluster:
             and (not selector or labels(each).get(key) == value)
             and (not fields or _at(each, path) == wanted)
         ]
-        return found, []
+        return found, [f"Error from server (Forbidden): {each} is forbidden" for each in asked if each not in plurals]
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Thing | None:
         """One object."""
         self._react()
+        if _plural(kind) in self.unseen:
+            raise KubectlFailed(f"kubectl get: Error from server (Forbidden): {_plural(kind)} {name!r} is forbidden")
         for each, thing in self.there.items():
             if (each.kind.lower(), each.name) == (kind.lower(), name) and each.namespace == (namespace or ""):
                 return copy.deepcopy(thing)

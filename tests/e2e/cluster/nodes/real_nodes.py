@@ -211,9 +211,7 @@ class RealNodes:
             lambda: Path(f"/proc/{self._pid(holder)}/root/run/mounted").exists(),
         )
         network.connect_node(self._pid(ROOM), self._pid(holder), self.addresses, index, len(self.names))
-        if self._whole:
-            self._start_kube_proxy(name, layout)
-        else:
+        if not self._whole:
             network.lead_to_api_server(self._pid(holder), self.addresses, control_plane.layout.api_port)
         containerd = files.containerd(self._binaries.path("containerd", bundle="containerd"), layout)
         control_plane.launch(
@@ -236,9 +234,14 @@ class RealNodes:
             files.inside(self._pid(holder), kubelet),
             f"http://{address}:{files.HEALTH_PORT}",
         )
+        if self._whole:
+            self._start_kube_proxy(name, layout)
 
     def _start_kube_proxy(self, name: str, layout: files.NodeLayout) -> None:
-        """Not waited for: it is healthy only once there is a Node of that name."""
+        """Not waited for: it is healthy only once there is a Node of that name.
+
+        After the kubelet: where there is no Node for 30 s it goes on without an address, and ends when there is one.
+        """
         kube_proxy = files.kube_proxy(self._binaries.path("kube-proxy", bundle="kubelet"), layout)
         command = files.inside(self._pid(_holder(name)), kube_proxy)
         url = f"http://{self.addresses.node(self._index(name))}:{files.PROXY_HEALTH_PORT}"
