@@ -12,16 +12,20 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from kubesteer.certificates.issuing import common_name_of
 from kubesteer.certificates.pems import key_pem, life, read_certificates, read_pair, signed_by
 from kubesteer.certificates.requests import ask
 from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.kubernetes.backoff import Backoff, Sleep
 from kubesteer.clients.kubernetes.certificate_requests import answer_to, ask_for_certificate
+from kubesteer.clients.kubernetes.own_node import uid_of
 from kubesteer.model.errors import ClusterUnavailable, InvalidRecord
 from kubesteer.model.etcd_users import AGENT_SIGNER, agent_user
 from monitor_agent.logs import Log
 
 _LOOK_S = 30.0
+_NODE_LOOK_S = 600.0
+"""Between two looks at the Node's uid: it seldom is another, and all agents ask the same API server."""
 _ANSWER_EVERY_S = 1.0
 _ANSWERS = 60
 _PREFIX = "kubesteer-agent-"
@@ -51,7 +55,9 @@ class OwnCertificate:
         log: Log,
     ) -> None:
         self._api = api
-        self._user = agent_user(node)
+        self._node = node
+        self._user: str | None = None
+        self._node_seen_s = 0.0
         self._files = files
         self._backoff = backoff
         self._unix_clock = unix_clock
@@ -76,15 +82,24 @@ class OwnCertificate:
 
     async def step(self) -> None:
         """Asks for a certificate where one is due. Raises ClusterUnavailable, also where the request is denied."""
+        await self._see_node()
         why = self._why_due()
         if why is None:
             return
         key = ec.generate_private_key(ec.SECP256R1())
-        name = await ask_for_certificate(self._api, ask(self._user, key), signer=AGENT_SIGNER, prefix=_PREFIX)
+        name = await ask_for_certificate(self._api, ask(key), signer=AGENT_SIGNER, prefix=_PREFIX)
         certificate = await self._answer(name)
         self._write(self._files.key, key_pem(key))
         self._write(self._files.cert, certificate)
         self._log.info("certificate received", user=self._user, request=name, why=why)
+
+    async def _see_node(self) -> None:
+        """Whose certificate it must be: the Node may be another of the same name by now."""
+        now_s = self._unix_clock()
+        if self._user is None or now_s >= self._node_seen_s + _NODE_LOOK_S:
+            uid = await uid_of(self._api, self._node)
+            self._user = agent_user(self._node, uid)
+            self._node_seen_s = now_s
 
     async def _answer(self, name: str) -> bytes:
         for _ in range(_ANSWERS):
@@ -111,6 +126,8 @@ class OwnCertificate:
         certificate = pair.certificate
         if not any(signed_by(certificate, authority) for authority in trusted):
             return "its authority is gone"
+        if common_name_of(certificate.subject) != self._user:
+            return "it was made for another Node of this name"
         now = datetime.fromtimestamp(self._unix_clock(), UTC)
         if now >= certificate.not_valid_before_utc + life(certificate) * 2 / 3:
             return f"it ends at {certificate.not_valid_after_utc.isoformat()}"

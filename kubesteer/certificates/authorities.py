@@ -25,8 +25,8 @@ from kubesteer.model.secrets import SecretWrite, StoredSecret
 
 PROMOTED = "kubesteer.io/signs-since"
 """The note on an authority's Secret with the time at which it took over."""
-REPLACES = "kubesteer.io/replaces-a-lost-one"
-"""The note on an authority's Secret that came without a time in which both were trusted."""
+FOLLOWS = "kubesteer.io/follows-another"
+"""The note on an authority's Secret that had another one before: somebody may have started with that one's."""
 ROTATE = "kubesteer.io/rotate"
 """The note that asks for a new certificate or authority, whatever its value."""
 
@@ -51,11 +51,6 @@ class AuthorityState:
         """The ca.crt."""
         return cert_pem(*self.trusted)
 
-    @property
-    def newest(self) -> x509.Certificate:
-        """The one to be trusted by whoever starts now."""
-        return self.next.certificate if self.next else self.current.certificate
-
 
 def read_authority(stored: StoredSecret) -> AuthorityState:
     """Raises InvalidRecord where the one that signs cannot be read; the others are then as if they were not there."""
@@ -76,17 +71,17 @@ def first(
     make: Maker,
     *,
     lives: Lives,
-    replaces: bool,
+    follows: bool,
     now: datetime,
 ) -> SecretWrite:
-    """An authority that follows nobody. replaces: there was one, and it is lost with its key."""
+    """An authority that nobody announced. follows: there was one, and it is lost with its key."""
     pair = issue_authority(authority.secret, make, now=now, lasts=lives.authority)
     data: dict[str, bytes | None] = {**_signs(pair), "ca.crt": cert_pem(pair.certificate)}
     if over is not None:
         data |= dict.fromkeys(("next.crt", "next.key", "previous.crt"))
     notes: dict[str, str | None] = {PROMOTED: now.isoformat()}
-    if replaces:
-        notes[REPLACES] = "true"
+    if follows:
+        notes[FOLLOWS] = "true"
     return SecretWrite(authority.secret, over, data, notes, why)
 
 
@@ -98,7 +93,7 @@ def announced(state: AuthorityState, why: str, make: Maker, lives: Lives, now: d
         "next.key": key_pem(pair.key),
         "ca.crt": cert_pem(*state.trusted, pair.certificate),
     }
-    return SecretWrite(state.stored.name, state.stored, data, {ROTATE: None}, why)
+    return SecretWrite(state.stored.name, state.stored, data, {ROTATE: None, FOLLOWS: "true"}, why)
 
 
 def promoted(state: AuthorityState, following: Pair, now: datetime) -> SecretWrite:

@@ -69,9 +69,12 @@ def read_pair(cert: bytes, key: bytes) -> Pair:
     return Pair(certificate, private)
 
 
-def fingerprint(certificate: x509.Certificate) -> str:
-    """Tells certificates apart; short enough for an annotation."""
-    return certificate.fingerprint(hashes.SHA256()).hex()[:32]
+def fingerprint(*certificates: x509.Certificate) -> str:
+    """Tells sets of certificates apart, in whatever order; short enough for an annotation."""
+    digest = hashes.Hash(hashes.SHA256())
+    for each in sorted(each.fingerprint(hashes.SHA256()) for each in certificates):
+        digest.update(each)
+    return digest.finalize().hex()[:32]
 
 
 def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kubesteer.certificates.authorities import (
-    REPLACES,
+    FOLLOWS,
     ROTATE,
     AuthorityState,
     announced,
@@ -31,7 +31,7 @@ from kubesteer.model.secrets import SecretWrite, StoredSecret
 KNOWN_SINCE = "kubesteer.io/authorities-since"
 """The note on a leaf's Secret with the time at which its ca.crt was last changed."""
 MARK = "kubesteer.io/"
-"""Before an authority's name: the note on a reader's pods with the authority that they started with."""
+"""Before an authority's name: the note on a reader's pods with the authorities that they started with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ def _steps(
     stored = secrets.get(authority.secret)
     why = "there is none" if stored is None else is_lost(stored, now)
     if stored is None or why:
-        replaces = stored is not None or any(leaf.secret in secrets for leaf in leaves)
-        yield first(authority, stored, why or "", make, lives=lives, replaces=replaces, now=now)
+        follows = stored is not None or any(leaf.secret in secrets for leaf in leaves)
+        yield first(authority, stored, why or "", make, lives=lives, follows=follows, now=now)
         return
     state = read_authority(stored)
     writes = [
@@ -125,7 +125,7 @@ def _rotation(
     now: datetime,
 ) -> Iterator[SecretWrite | Restart | str]:
     """The next step from one authority to its follower. left: until all pods have what their Secrets have."""
-    mark = {MARK + authority.secret: fingerprint(state.newest)}
+    mark = {MARK + authority.secret: fingerprint(*state.trusted)}
     if state.next is not None:
         if left > timedelta(0):
             yield f"{authority.secret}: its successor becomes known, {_seconds(left)} more"
@@ -147,8 +147,12 @@ def _rotation(
     elif state.current.certificate.not_valid_after_utc - now < lives.authority_early:
         why = f"it ends at {state.current.certificate.not_valid_after_utc.isoformat()}"
         yield announced(state, why, make, lives, now)
-    elif REPLACES in state.stored.notes and left <= timedelta(0):
-        yield from _restarts(authority, own_readers, readers, mark)
+    elif FOLLOWS in state.stored.notes:
+        # Who reads at the start still trusts the one before, until it starts anew.
+        if left > timedelta(0):
+            yield f"{authority.secret}: that it is trusted alone becomes known, {_seconds(left)} more"
+        else:
+            yield from _restarts(authority, own_readers, readers, mark)
 
 
 def _restarts(
@@ -157,9 +161,9 @@ def _restarts(
     for reader in own:
         state = readers[reader.name]
         if not mark.items() <= state.marks.items():
-            yield Restart(reader, mark, f"it reads {authority.secret} when it starts, and there is a new one")
+            yield Restart(reader, mark, f"it reads {authority.secret} when it starts, and that has changed")
         elif not state.is_settled:
-            yield f"{authority.secret}: {reader.kind} {reader.name} starts with its successor"
+            yield f"{authority.secret}: {reader.kind} {reader.name} starts with what it has now"
 
 
 def _has_started(state: ReaderState, mark: Mapping[str, str]) -> bool:

@@ -11,19 +11,28 @@ AGENT = "kubesteer-agent"
 """All agents together, where they share a certificate."""
 AGENT_SIGNER = "kubesteer.io/etcd-agent"
 """Whom an agent's CertificateSigningRequest names."""
-_LONGEST = 64
-"""Characters in a common name, by X.509."""
-_DIGITS = 40
+_LONGEST_NODE = 35
+"""Characters: a common name has at most 64, by X.509."""
+_NODE_DIGITS, _UID_DIGITS = 32, 12
 
 
-def agent_user(node: str) -> str:
-    """The user of one node's agent. A name too long for a certificate is told by its digest, after a `#`."""
-    user = f"{AGENT}:{node}"
-    if len(user) <= _LONGEST:
-        return user
-    return f"{AGENT}:#{hashlib.sha256(node.encode()).hexdigest()[:_DIGITS]}"
+def agent_user(node: str, uid: str) -> str:
+    """The user of one node's agent. uid: the Node's, so that one of the same name made later is another user.
+
+    The uid is told by its digest, after a `#`; so is a name too long for a certificate.
+    """
+    return f"{_of_node(node)}{_digest(uid, _UID_DIGITS)}"
 
 
-def is_of_an_agent(user: str) -> bool:
-    """Whether a user is the agents' or one agent's."""
-    return user == AGENT or user.startswith(f"{AGENT}:")
+def is_of_node(user: str, node: str) -> bool:
+    """Whether a user is the agent's of a Node of this name, whatever its uid."""
+    return user.startswith(_of_node(node))
+
+
+def _of_node(node: str) -> str:
+    name = node if len(node) <= _LONGEST_NODE else f"#{_digest(node, _NODE_DIGITS)}"
+    return f"{AGENT}:{name}#"
+
+
+def _digest(text: str, digits: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]

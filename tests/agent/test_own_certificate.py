@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from kubesteer.certificates.issuing import issue, issue_authority
+from kubesteer.certificates.issuing import common_name_of, issue, issue_authority
 from kubesteer.certificates.pems import Pair, cert_pem, read_pair
-from kubesteer.certificates.requests import NODE_NAME, Granted, Request, judge
+from kubesteer.certificates.requests import NODE_NAME, NODE_UID, Granted, Request, judge
 from kubesteer.certificates.values import Usage
 from kubesteer.clients.kubernetes.backoff import Backoff
 from kubesteer.model.errors import ClusterUnavailable, InvalidSettings
+from kubesteer.model.etcd_users import agent_user
 from monitor_agent.certificate import CertificateFiles, OwnCertificate
 from monitor_agent.logs import make_log
 from monitor_agent.settings import Store
@@ -38,6 +39,8 @@ class Signer:
         self.looks = looks
         self.now = NOW
         self.denies = self.is_away = False
+        self.uid = "u1"
+        self.looks_at_node = 0
         self._looked = 0
 
     async def post(self, _path: str, body: bytes) -> bytes:
@@ -47,7 +50,11 @@ class Signer:
         self._looked = 0
         return b'{"metadata": {"name": "kubesteer-agent-1"}}'
 
-    async def get(self, _path: str) -> bytes:
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
+        if path == "/api/v1/nodes":
+            assert params == {"fieldSelector": f"metadata.name={NODE}", "resourceVersion": "0"}
+            self.looks_at_node += 1
+            return json.dumps({"items": [{"metadata": {"name": NODE, "uid": self.uid}}]}).encode()
         self._looked += 1
         status: dict[str, Any] = {}
         if self._looked > self.looks and self.denies:
@@ -62,7 +69,7 @@ class Signer:
             "r",
             spec["signerName"],
             ACCOUNT,
-            {NODE_NAME: [NODE]},
+            {NODE_NAME: [NODE], NODE_UID: [self.uid]},
             spec["usages"],
             base64.b64decode(spec["request"]),
         )
@@ -148,6 +155,22 @@ async def test_a_restarted_agent_goes_on_with_the_one_it_has(step: Callable[[], 
     await step()
     await step()
     assert len(signer.asked) == 1
+
+
+async def test_a_node_that_was_made_anew_is_a_reason_to_ask(
+    step: Callable[[], Any], signer: Signer, files: CertificateFiles
+) -> None:
+    """Looked at every 10 minutes: with the Node went what the certificate was worth."""
+    await step()
+    signer.uid = "u2"
+    signer.now += timedelta(minutes=9)
+    await step()
+    assert (len(signer.asked), signer.looks_at_node) == (1, 1)
+    signer.now += timedelta(minutes=1)
+    await step()
+    assert (len(signer.asked), signer.looks_at_node) == (2, 2)
+    made = read_pair(files.cert.read_bytes(), files.key.read_bytes()).certificate
+    assert common_name_of(made.subject) == agent_user(NODE, "u2")
 
 
 async def test_an_authority_that_is_trusted_no_longer_is_a_reason_to_ask(

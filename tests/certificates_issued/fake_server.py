@@ -16,6 +16,7 @@ class FakeServer:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
         self.is_away = False
+        self.goes_after_writes: int | None = None
         self.writes: list[str] = []
         self._version = 0
 
@@ -48,7 +49,7 @@ class FakeServer:
 
     async def _arrive(self) -> None:
         await asyncio.sleep(0)
-        if self.is_away:
+        if self.is_away or len(self.writes) == self.goes_after_writes:
             raise ClusterUnavailable("the test says so")
 
     def _found(self, path: str) -> dict[str, Any]:

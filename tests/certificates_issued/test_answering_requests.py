@@ -6,10 +6,12 @@ import base64
 from typing import Any
 
 import pytest
+from cryptography.x509.oid import NameOID
 
 from kubesteer.certificates.issuing import common_name_of, issue_authority
 from kubesteer.certificates.pems import Pair, read_certificate, signed_by
-from kubesteer.certificates.requests import NODE_NAME, ask
+from kubesteer.certificates.requests import NODE_NAME, NODE_UID, ask
+from kubesteer.cli.keeping.done import Done
 from kubesteer.cli.keeping.requests import RequestKeeper
 from kubesteer.clients.kubernetes.certificate_requests import (
     REQUESTS,
@@ -23,7 +25,7 @@ from kubesteer.clients.kubernetes.objects import Metadata
 from kubesteer.model.errors import StoreUnavailable
 from kubesteer.model.etcd_users import AGENT_SIGNER, agent_user
 from tests.certificates_issued.fake_server import FakeServer
-from tests.certificates_issued.test_judging_requests import ACCOUNT
+from tests.certificates_issued.test_judging_requests import ACCOUNT, EDI, csr, of_another_version, san
 from tests.certificates_issued.world import DAY, LIVES, MAKER, NOW
 
 
@@ -33,7 +35,7 @@ class Scene:
     def __init__(self) -> None:
         self.server = FakeServer()
         self.authority: Pair | None = issue_authority("a", MAKER, now=NOW, lasts=100 * DAY)
-        self.nodes = {"n1", "n2"}
+        self.nodes = {"n1": "u1", "n2": "u2"}
         self.admitted: list[str] = []
         self.refused: set[str] = set()
         api: Any = self.server
@@ -48,19 +50,19 @@ class Scene:
             now=lambda: NOW,
         )
 
-    async def _admit(self, node: str) -> None:
+    async def _admit(self, node: str, uid: str) -> None:
         if node in self.refused:
             raise StoreUnavailable("etcd does not answer")
-        self.admitted.append(node)
+        self.admitted.append(f"{node} {uid}")
 
-    def ask(self, name: str, node: str, *, user: str | None = None, approved: bool = False) -> None:
+    def ask(self, name: str, node: str, *, uid: str = "", pem: bytes = b"", approved: bool = False) -> None:
         self.server.put(f"{REQUESTS}/{name}", {"metadata": {"name": name}, "status": {}})
         spec = CsrSpec(
             signer_name=AGENT_SIGNER,
             username=ACCOUNT,
-            request=ask(user or agent_user(node), MAKER.key()),
+            request=pem or ask(MAKER.key()),
             usages=["client auth"],
-            extra={NODE_NAME: [node]},
+            extra={NODE_NAME: [node], NODE_UID: [uid or f"u{node[1:]}"]},
         )
         status = CsrStatus(conditions=[CsrCondition(type="Approved")]) if approved else CsrStatus()
         version = self.version(name)
@@ -85,10 +87,11 @@ def scene() -> Scene:
 
 async def test_a_good_request_makes_the_user_first_and_is_approved_and_signed(scene: Scene) -> None:
     scene.ask("r", "n1")
-    assert await scene.keeper.step() == ["request r signed: kubesteer-agent:n1"]
-    assert (scene.admitted, scene.verdicts("r"), scene.keeper.waiting) == (["n1"], ["Approved"], {})
+    user = agent_user("n1", "u1")
+    assert await scene.keeper.step() == Done([f"request r signed: {user}"])
+    assert (scene.admitted, scene.verdicts("r"), scene.keeper.waiting) == (["n1 u1"], ["Approved"], {})
     made = read_certificate(base64.b64decode(scene.status("r")["certificate"]))
-    assert common_name_of(made.subject) == "kubesteer-agent:n1"
+    assert common_name_of(made.subject) == user
     assert made.not_valid_after_utc == NOW + 7 * DAY
     assert scene.authority is not None
     assert signed_by(made, scene.authority.certificate)
@@ -98,25 +101,39 @@ async def test_one_that_cannot_be_answered_yet_keeps_no_other_waiting(scene: Sce
     scene.refused = {"n1"}
     scene.ask("one", "n1")
     scene.ask("two", "n2")
-    with pytest.raises(StoreUnavailable):
-        await scene.keeper.step()
+    done = await scene.keeper.step()
+    assert isinstance(done.fault, StoreUnavailable)
+    assert [told.partition(":")[0] for told in done.told] == ["request two signed"]
     assert (scene.verdicts("one"), scene.verdicts("two"), set(scene.keeper.waiting)) == ([], ["Approved"], {"one"})
     scene.refused = set()
-    assert len(await scene.keeper.step()) == 1
+    assert len((await scene.keeper.step()).told) == 1
+
+
+@pytest.mark.parametrize("poison", [csr(extensions=(san(EDI),)), of_another_version(), b"\x00"], ids=range(3))
+async def test_one_that_means_harm_is_denied_and_keeps_no_other_waiting(scene: Scene, poison: bytes) -> None:
+    scene.ask("poison", "n1", pem=poison)
+    scene.ask("good", "n2")
+    done = await scene.keeper.step()
+    assert (scene.verdicts("poison"), scene.verdicts("good"), done.fault) == (["Denied"], ["Approved"], None)
+
+
+async def test_a_token_of_a_node_that_was_made_anew_is_not_enough(scene: Scene) -> None:
+    """It waits: the Node that is there now is another one of this name."""
+    scene.ask("r", "n1", uid="u0")
+    assert (await scene.keeper.step(), scene.admitted, scene.verdicts("r")) == (Done([]), [], [])
 
 
 async def test_a_request_of_a_node_that_is_not_there_waits_without_a_fault(scene: Scene) -> None:
     scene.ask("r", "n9")
-    assert (await scene.keeper.step(), scene.admitted, scene.verdicts("r")) == ([], [], [])
-    scene.nodes.add("n9")
-    assert len(await scene.keeper.step()) == 1
+    assert (await scene.keeper.step(), scene.admitted, scene.verdicts("r")) == (Done([]), [], [])
+    scene.nodes["n9"] = "u9"
+    assert len((await scene.keeper.step()).told) == 1
 
 
 async def test_without_an_authority_nothing_is_approved(scene: Scene) -> None:
     scene.authority = None
     scene.ask("r", "n1")
-    with pytest.raises(StoreUnavailable, match="no authority"):
-        await scene.keeper.step()
+    assert "no authority" in str((await scene.keeper.step()).fault)
     assert scene.verdicts("r") == []
 
 
@@ -125,9 +142,9 @@ async def test_a_bad_request_is_denied_and_failed_where_somebody_approved_it(
     scene: Scene, approved: bool, verdict: str
 ) -> None:
     """Approved and denied exclude one another."""
-    scene.ask("r", "n1", user="root", approved=approved)
-    [told] = await scene.keeper.step()
-    assert "denied: the subject is" in told
+    scene.ask("r", "n1", pem=csr((NameOID.COMMON_NAME, "root")), approved=approved)
+    [told] = (await scene.keeper.step()).told
+    assert "denied: a subject is" in told
     assert scene.verdicts("r")[-1] == verdict
     assert ("certificate" in scene.status("r"), scene.admitted) == (False, [])
 
@@ -135,7 +152,7 @@ async def test_a_bad_request_is_denied_and_failed_where_somebody_approved_it(
 async def test_what_another_keeper_has_answered_meanwhile_is_left_to_the_watch(scene: Scene) -> None:
     scene.ask("r", "n1")
     scene.server.put(f"{REQUESTS}/r", {"metadata": {"name": "r"}, "status": {"certificate": "eA=="}})
-    assert (await scene.keeper.step(), scene.keeper.waiting) == ([], {})
+    assert (await scene.keeper.step(), scene.keeper.waiting) == (Done([]), {})
     assert scene.status("r") == {"certificate": "eA=="}
 
 

@@ -13,6 +13,7 @@ from kubesteer.certificates.authorities import ROTATE
 from kubesteer.certificates.pems import read_certificate, signed_by
 from kubesteer.certificates.values import WIRE, wanted
 from kubesteer.cli.keeping.certificates import CertificateKeeper
+from kubesteer.cli.keeping.done import Done
 from kubesteer.cli.keeping.loop import Keeper
 from kubesteer.cli.keeping.settings import Pace
 from kubesteer.clients.kubernetes.secrets import Secrets
@@ -55,8 +56,8 @@ def certificate(server: FakeServer, name: str, entry: str = "tls.crt") -> Any:
 
 async def test_one_round_makes_everything_and_the_next_one_writes_nothing(server: FakeServer, clock: Clock) -> None:
     own = keeper(server, clock)
-    assert len(await own.step()) == len(server.writes) == len(WANTED.leaves) + 3
-    assert await own.step() == []
+    assert len((await own.step()).told) == len(server.writes) == len(WANTED.leaves) + 3
+    assert await own.step() == Done([])
     for leaf in WANTED.leaves:
         assert signed_by(certificate(server, leaf.secret), certificate(server, leaf.authority))
     for stored in server.objects.values():
@@ -92,10 +93,10 @@ async def test_the_scheduler_is_restarted_by_an_annotation_and_waited_for(server
     clock.now += timedelta(minutes=6)
     before = certificate(server, WIRE)
     server.objects[SCHEDULER]["status"]["updatedReplicas"] = 0
-    [restarted] = await own.step()
+    [restarted] = (await own.step()).told
     assert "kubesteer-scheduler restarted" in restarted
     assert server.objects[SCHEDULER]["spec"]["template"]["metadata"]["annotations"].keys() == {f"kubesteer.io/{WIRE}"}
-    assert (await own.step(), certificate(server, WIRE), len(own.last.waits)) == ([], before, 1)
+    assert (await own.step(), certificate(server, WIRE), len(own.last.waits)) == (Done([]), before, 1)
     server.objects[SCHEDULER]["status"]["updatedReplicas"] = 2
     await own.step()
     assert certificate(server, WIRE) != before
@@ -118,10 +119,8 @@ async def test_a_fault_of_one_part_stops_no_other_and_is_told_once_and_when_it_i
     """Two rounds must agree, in both directions."""
     fault = True
 
-    async def etcd() -> list[str]:
-        if fault:
-            raise StoreUnavailable("no leader")
-        return []
+    async def etcd() -> Done:
+        return Done(fault=StoreUnavailable("no leader") if fault else None)
 
     log = Log()
     own = Keeper(keeper(server, clock), etcd, None, pace=Pace(), now=clock, log=log)
@@ -135,6 +134,15 @@ async def test_a_fault_of_one_part_stops_no_other_and_is_told_once_and_when_it_i
     assert own.report()["ready"] is True
     told = [(kind, fields["part"]) for kind, event, fields in log.lines if event != "done"]
     assert told == [("warning", "etcd"), ("info", "etcd")]
+
+
+async def test_what_was_done_before_a_fault_is_told(server: FakeServer, clock: Clock) -> None:
+    """The server goes away after three writes."""
+    server.goes_after_writes = 3
+    log = Log()
+    last = await Keeper(keeper(server, clock), None, None, pace=Pace(), now=clock, log=log).round()
+    assert (len(last.done["certificates"]), set(last.faults)) == (3, {"certificates"})
+    assert [fields["what"] for _, event, fields in log.lines if event == "done"] == last.done["certificates"]
 
 
 async def test_while_the_api_server_is_away_nothing_is_lost(server: FakeServer, clock: Clock) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from kubesteer.certificates.authorities import ROTATE
 from kubesteer.certificates.pems import fingerprint, read_certificate, read_certificates, signed_by
-from kubesteer.certificates.planning import MARK
+from kubesteer.certificates.planning import MARK, ReaderState
 from kubesteer.certificates.values import ETCD, PEER, WIRE, Lives
 from kubesteer.model.errors import InvalidSettings
 from tests.certificates_issued.world import DAY, World
@@ -102,7 +102,10 @@ def test_an_authority_gets_a_follower_a_year_before_its_end(world: World, days: 
 def test_a_follower_signs_only_when_all_know_it_and_those_that_read_at_the_start_have_started_anew(
     world: World,
 ) -> None:
-    """Known (5 minutes), restarted, ready; then it signs, and the one before goes after 5 minutes more."""
+    """Known (5 minutes), restarted, ready; then it signs, and the one before goes after 5 minutes more.
+
+    Five minutes later nobody's files have it, and who read them at the start starts anew to forget it.
+    """
     before, leaf = own(world, WIRE), own(world, SERVER)
     world.note(WIRE, ROTATE)
     assert set(world.settle()) == {WIRE, *OF_WIRE}
@@ -114,7 +117,8 @@ def test_a_follower_signs_only_when_all_know_it_and_those_that_read_at_the_start
     assert world.settle() == []
     world.pass_time(timedelta(minutes=1))
     assert world.settle() == ["kubesteer-scheduler restarted"]
-    assert world.readers["kubesteer-scheduler"].marks == {MARK + WIRE: follower}
+    of_both = world.readers["kubesteer-scheduler"].marks
+    assert of_both.keys() == {MARK + WIRE}
     world.pass_time(timedelta(hours=1))
     assert (world.settle(), own(world, SERVER)) == ([], leaf)
     world.start_readers()
@@ -129,7 +133,32 @@ def test_a_follower_signs_only_when_all_know_it_and_those_that_read_at_the_start
     assert set(world.settle()) == {WIRE, *OF_WIRE}
     for name in OF_WIRE:
         assert trusted(world, name) == [follower]
+    world.pass_time(timedelta(minutes=4))
+    assert world.settle() == []
+    world.pass_time(timedelta(minutes=1))
+    assert world.settle() == ["kubesteer-scheduler restarted"]
+    assert world.readers["kubesteer-scheduler"].marks != of_both
+    world.start_readers()
+    world.pass_time(timedelta(days=1))
+    assert world.settle() == []
+
+
+def test_a_reader_that_was_made_anew_while_both_were_trusted_is_restarted_when_one_is_not(world: World) -> None:
+    """It has no mark, and nobody can tell which it read."""
+    world.note(WIRE, ROTATE)
+    for _ in range(3):
+        world.settle()
+        world.start_readers()
+        world.pass_time(timedelta(minutes=5))
+    world.readers["kubesteer-scheduler"] = ReaderState({}, True)
+    assert "kubesteer-scheduler restarted" not in world.settle()
+    assert "previous.crt" not in world.secrets[WIRE].data
     world.pass_time(timedelta(minutes=5))
+    assert world.settle() == ["kubesteer-scheduler restarted"]
+
+
+def test_with_its_first_authority_nobody_is_restarted(world: World) -> None:
+    world.pass_time(timedelta(days=30))
     assert world.settle() == []
 
 

@@ -51,6 +51,7 @@ VARIANTS = {
     "dev": Variant("overlays/dev", DEV),
     "monitoring": Variant("overlays/self-signed", {"monitoring": {"enabled": True}}, ("monitoring",)),
     "network-taint": Variant("overlays/self-signed", {"networkTaint": True}, ("network-taint",)),
+    "trusted-nodes": Variant("overlays/self-signed", {"trustedNodes": True}, ("trusted-nodes",)),
     "node-certificates": Variant(
         "overlays/self-signed",
         {"nodeCertificates": True, "agent": {"resources": {"limits": {"memory": "160Mi"}}}},
@@ -63,8 +64,9 @@ VARIANTS = {
             "agent": {"resources": {"limits": {"memory": "160Mi"}}},
             "monitoring": {"enabled": True},
             "networkTaint": True,
+            "trustedNodes": True,
         },
-        ("node-certificates", "monitoring", "network-taint"),
+        ("node-certificates", "monitoring", "network-taint", "trusted-nodes"),
     ),
     "all with cert-manager": Variant(
         "overlays/cert-manager",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ import pytest
 import yaml
 
 from kubesteer.certificates.authorities import ROTATE
-from kubesteer.certificates.pems import read_certificate, signed_by
+from kubesteer.certificates.pems import fingerprint, read_certificate, read_certificates, signed_by
+from kubesteer.certificates.planning import MARK
 from kubesteer.certificates.values import wanted
 from tests.manifests.written import MANIFESTS
 
@@ -23,7 +25,7 @@ from .cluster.client import ApiError, Client
 from .keeper_bed import KUBELET_S, NAMESPACE, KeeperBed, deployed, until, why_not
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from .cluster.build import Binaries
@@ -71,7 +73,7 @@ def test_with_its_secrets_etcd_becomes_a_cluster_and_gets_its_users(bed: KeeperB
     bed.start_members()
     code, told = bed.keep_once()
     assert (code, told["faults"]) == (0, {}), told
-    assert told["done"]["etcd"][-1] == "authentication turned on"
+    assert "authentication turned on" in told["done"]["etcd"]
     code, told = bed.keep_once()
     assert (code, told["done"]) == (0, {})
 
@@ -138,12 +140,18 @@ def asked(bed: KeeperBed, name: str) -> int:
 def test_every_leaf_and_every_authority_is_rotated_under_load_and_no_request_is_lost(
     bed: KeeperBed, loads: dict[str, Process]
 ) -> None:
-    """Readers of an authority start anew once it is known, and not for a leaf; etcd's members do so one by one."""
+    """Readers of an authority start anew once its follower is known and once more when it is trusted no longer.
+
+    Not for a leaf. etcd's members start one by one.
+    """
     before = {name: data(bed, name) for name in NAMES}
+    stolen = bed.folder / "stolen"
+    shutil.copytree(bed.secrets / "kubesteer-etcd-maintenance", stolen)
+    assert "users" in as_root(bed, stolen)
     keeper = bed.keep()
     until(lambda: bed.readyz().get("ready") is True, within_s=30, saying=bed.logs)
-    for leaf in NAMES - set(AUTHORITIES):
-        annotate(bed, leaf, {ROTATE: "now"})
+    for name in NAMES - set(AUTHORITIES):
+        annotate(bed, name, {ROTATE: "now"})
     until(
         lambda: all(data(bed, name)["tls.crt"] != before[name]["tls.crt"] for name in NAMES - set(AUTHORITIES)),
         within_s=30,
@@ -154,16 +162,19 @@ def test_every_leaf_and_every_authority_is_rotated_under_load_and_no_request_is_
         annotate(bed, authority, {ROTATE: "now"})
     until(lambda: all(is_rotated(bed, name, before[name]) for name in AUTHORITIES), within_s=150, saying=bed.logs)
     for leaf in WANTED.leaves:
-        authority = data(bed, leaf.authority)
-        until(lambda: data(bed, leaf.secret)["ca.crt"] == authority["tls.crt"], within_s=10, saying=bed.logs)  # noqa: B023
+        signer = data(bed, leaf.authority)
+        until(lambda: data(bed, leaf.secret)["ca.crt"] == signer["tls.crt"], within_s=10, saying=bed.logs)  # noqa: B023
         held = data(bed, leaf.secret)
-        assert signed_by(read_certificate(held["tls.crt"]), read_certificate(authority["tls.crt"]))
+        assert signed_by(read_certificate(held["tls.crt"]), read_certificate(signer["tls.crt"]))
+    until(lambda: is_settled(bed), within_s=60, saying=bed.logs)
     count = asked(bed, "load-extender"), asked(bed, "load-etcd")
     until(lambda: asked(bed, "load-etcd") > count[1] + 20, within_s=30, saying=bed.logs)
     loads["etcd"].stop()
     loads["scheduler"].stop()
     keeper.stop()
-    assert bed.restarts.count("kubesteer-scheduler") == 1
+    assert bed.restarts.count("kubesteer-scheduler") == 2
+    assert "users" in as_root(bed, bed.secrets / "kubesteer-etcd-maintenance")
+    assert "refused" in as_root(bed, stolen)
     assert set(bed.restarts) == {"kubesteer-scheduler", "kubesteer-etcd"}
     told = bed.log_of("load-extender")
     assert [line for line in told.splitlines() if not line.isdecimal()] == []
@@ -177,10 +188,72 @@ def test_every_leaf_and_every_authority_is_rotated_under_load_and_no_request_is_
     assert bed.faults == []
 
 
+AS_ROOT = """
+import sys
+from pathlib import Path
+import grpc
+from aetcd import rpc
+ca, cert, key = (Path(file).read_bytes() for file in sys.argv[2:])
+channel = grpc.secure_channel(sys.argv[1], grpc.ssl_channel_credentials(ca, key, cert))
+try:
+    print("users", list(rpc.AuthStub(channel).UserList(rpc.AuthUserListRequest(), timeout=5).users))
+except grpc.RpcError as exc:
+    print("refused", exc.details())
+"""
+
+
+def as_root(bed: KeeperBed, folder: Path) -> str:
+    """What each member says to root's question with a certificate and key; etcd is known by its authority of now."""
+    authority = bed.secrets / "kubesteer-etcd-maintenance/ca.crt"
+    files = folder / "tls.crt", folder / "tls.key"
+    said = [bed.run(sys.executable, "-c", AS_ROOT, each, authority, *files) for each in bed.endpoints]
+    first, *others = [told.stdout.split(maxsplit=1)[0] for told in said]
+    assert others == [first] * len(others), said
+    return said[0].stdout
+
+
+def is_settled(bed: KeeperBed, authorities: Collection[str] = AUTHORITIES) -> bool:
+    """All that read one of these only at their start have started with what it is now."""
+    last = bed.readyz()
+    started = {
+        name: bed.bed.client.get(kind, name, namespace=NAMESPACE, api_version="apps/v1")["spec"]["template"]
+        for kind, name in ((each.kind, each.name) for each in WANTED.readers)
+    }
+    marks = {
+        authority: started[reader.name]["metadata"].get("annotations", {}).get(MARK + authority)
+        for reader in WANTED.readers
+        for authority in reader.authorities
+        if authority in authorities
+    }
+    if not names(bed) >= set(authorities):
+        return False
+    now = {name: fingerprint(*read_certificates(data(bed, name)["ca.crt"])) for name in authorities}
+    return last.get("ready") is True and not last["waits"] and not last["done"] and marks == now
+
+
 def is_rotated(bed: KeeperBed, name: str, before: dict[str, bytes]) -> bool:
     """Another one signs, and the one before is forgotten."""
     now = data(bed, name)
     return now["tls.crt"] != before["tls.crt"] and not now.keys() & {"previous.crt", "next.crt"}
+
+
+def test_an_authority_whose_secret_is_deleted_is_trusted_nowhere_once_its_readers_have_started_anew(
+    bed: KeeperBed, tmp_path: Path
+) -> None:
+    """What to do when its key may be known: nothing trusts the one before beside the new one, at no time."""
+    stolen = tmp_path / "stolen"
+    shutil.copytree(bed.secrets / "kubesteer-etcd-maintenance", stolen)
+    bed.on_restart = {"kubesteer-etcd": bed.restart_members}
+    bed.restarts.clear()
+    before = data(bed, "kubesteer-etcd-authority")
+    bed.bed.client.delete("Secret", "kubesteer-etcd-authority", namespace=NAMESPACE)
+    keeper = bed.keep("lost")
+    until(lambda: is_settled(bed, ["kubesteer-etcd-authority"]), within_s=60, saying=bed.logs)
+    keeper.stop()
+    assert bed.restarts == ["kubesteer-etcd"]
+    assert before["tls.crt"] not in data(bed, "kubesteer-etcd-server")["ca.crt"]
+    assert "users" in as_root(bed, bed.secrets / "kubesteer-etcd-maintenance")
+    assert "refused" in as_root(bed, stolen)
 
 
 @pytest.fixture
@@ -199,6 +272,8 @@ def secret(name: str, kind: str = "kubernetes.io/tls", **metadata: Any) -> dict[
     return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": about, "data": filled}
 
 
+OF_NOTHING = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "00000000-0000-0000-0000-000000000001"}
+"""An owner that is not there: what has it is deleted as garbage."""
 FOR_A_TOKEN = {"annotations": {"kubernetes.io/service-account.name": "kubesteer-scheduler"}}
 
 
@@ -235,6 +310,23 @@ FOR_A_TOKEN = {"annotations": {"kubernetes.io/service-account.name": "kubesteer-
             {"spec": {"replicas": 0}},
             "cannot patch",
         ),
+        *(
+            (
+                "PATCH",
+                f"/apis/apps/v1/namespaces/{NAMESPACE}/{plural}/{name}",
+                change,
+                "changes nothing else",
+            )
+            for plural, name in (("deployments", "kubesteer-scheduler"), ("statefulsets", "kubesteer-etcd"))
+            for change in (
+                {"metadata": {"ownerReferences": [OF_NOTHING]}},
+                {"metadata": {"finalizers": ["example.com/for-ever"]}},
+                {"metadata": {"labels": {"sidecar.istio.io/inject": "true"}}},
+                {"metadata": {"annotations": {"example.com/for-a-controller": "x"}}},
+                {"spec": {"template": {"metadata": {"annotations": {"sidecar.istio.io/inject": "true"}}}}},
+                {"spec": {"template": {"metadata": {"labels": {"example.com/x": "y"}}}}},
+            )
+        ),
         ("GET", f"/api/v1/namespaces/{NAMESPACE}/pods", None, "cannot list"),
     ],
 )
@@ -243,6 +335,18 @@ def test_the_keepers_token_gets_no_further_than_its_work(
 ) -> None:
     with pytest.raises(ApiError, match=said):
         keeper_client.request(method, path, body, content_type=MERGE if method == "PATCH" else "application/json")
+
+
+@pytest.mark.parametrize(
+    ("plural", "name"), [("deployments", "kubesteer-scheduler"), ("statefulsets", "kubesteer-etcd")]
+)
+def test_the_keepers_token_restarts_what_it_may_and_takes_its_own_note_back(
+    keeper_client: Client, plural: str, name: str
+) -> None:
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/{plural}/{name}?dryRun=All"
+    for value in ("x", None):
+        body = {"spec": {"template": {"metadata": {"annotations": {"kubesteer.io/x": value}}}}}
+        keeper_client.request("PATCH", path, body, content_type=MERGE)
 
 
 def test_a_secret_that_somebody_else_made_is_left_alone(bed: KeeperBed) -> None:

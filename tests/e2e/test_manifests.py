@@ -29,8 +29,9 @@ from tests.manifests.written import MANIFESTS, faults_of, pod_spec
 
 from .cluster import objects
 from .cluster.client import ApiError, Client
-from .cluster.controlplane import CONTROLLER_MANAGER, ControlPlane
+from .cluster.controlplane import ControlPlane
 from .cluster.waiting import eventually
+from .operators import empty_bed, is_older
 from .service import Extender
 
 if TYPE_CHECKING:
@@ -39,13 +40,10 @@ if TYPE_CHECKING:
 
     from .cluster.build import Binaries
 
+__all__ = ["empty_bed"]
+
 KUSTOMIZATIONS = ["base", *sorted(f"overlays/{folder.name}" for folder in (MANIFESTS / "overlays").iterdir())]
 COMPONENTS = sorted(folder.name for folder in (MANIFESTS / "components").iterdir())
-OPERATORS = {
-    "monitoring.coreos.com": ["ServiceMonitor", "PodMonitor", "PrometheusRule"],
-    "cert-manager.io": ["Certificate", "Issuer"],
-}
-"""Kinds that operators bring; the definitions made here take any fields."""
 POLICIES = ("kubesteer-agent-own-node", "kubesteer-agent-events")
 ACCOUNT = "kubesteer-agent"
 OWN, OTHER = "node-own", "node-other"
@@ -73,54 +71,16 @@ KUBEADM = {
 RBAC, OWN_NODE_ONLY = "is forbidden", "only the node that its pod is on"
 
 
-def definition(group: str, kind: str) -> dict[str, Any]:
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    name = kind.lower()
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{name}s.{group}"},
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"kind": kind, "plural": f"{name}s", "singular": name},
-            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
-
-
-@pytest.fixture(scope="module", params=["1.37", "1.34"])
-def bed(request: pytest.FixtureRequest, binaries: Binaries) -> Iterator[ControlPlane]:
+@pytest.fixture(scope="module")
+def bed(empty_bed: ControlPlane) -> ControlPlane:
     """The base, applied for real with everything that it can be joined with, and two nodes."""
-    older = request.param == "1.34"
-    found = request.getfixturevalue("older_binaries") if older else binaries
-    with ControlPlane(found, controller_manager=not older, older=older) as running:
-        for group, kinds in OPERATORS.items():
-            for kind in kinds:
-                running.client.create(definition(group, kind))
-        for name in (OWN, OTHER):
-            running.client.create(objects.node(name))
-        for group in OPERATORS:
-            eventually(lambda group=group: served(running, group), within_s=20, what=group)  # type: ignore[misc]
-        running.kubectl("apply", "--server-side", "-k", str(everything(running)))
-        running.client.create(
-            objects.pod("agent", namespace="kubesteer", spec={"nodeName": OWN, "serviceAccountName": ACCOUNT})
-        )
-        eventually(lambda: refuses(running), within_s=20, what="the policy is in force")
-        yield running
-
-
-def is_older(bed: ControlPlane) -> bool:
-    """It has the older minor's API server and scheduler, and no controller manager."""
-    return CONTROLLER_MANAGER not in bed.parts
-
-
-def served(bed: ControlPlane, group: str) -> bool:
-    try:
-        kinds = {entry["kind"] for entry in bed.client.request("GET", f"/apis/{group}/v1")["resources"]}
-    except ApiError:
-        return False
-    return kinds >= set(OPERATORS[group])
+    for name in (OWN, OTHER):
+        empty_bed.client.create(objects.node(name))
+    empty_bed.kubectl("apply", "--server-side", "-k", str(everything(empty_bed)))
+    agent = objects.pod("agent", namespace="kubesteer", spec={"nodeName": OWN, "serviceAccountName": ACCOUNT})
+    empty_bed.client.create(agent)
+    eventually(lambda: refuses(empty_bed), within_s=20, what="the policy is in force")
+    return empty_bed
 
 
 def everything(bed: ControlPlane) -> Path:
@@ -392,6 +352,17 @@ def test_an_agent_has_no_right_to(agent: Client, method: str, path: str, body: d
 def test_an_agent_may_write_no_event(agent: Client, attack: dict[str, Any]) -> None:
     with pytest.raises(ApiError, match="kubesteer-agent-events"):
         agent.request("POST", EVENTS, attack)
+
+
+def test_an_agent_asks_for_the_events_about_a_pod_that_no_agent_wrote(bed: ControlPlane, agent: Client) -> None:
+    """By the field selector of pod_events. Older clients name themselves in `source`, newer ones beside it."""
+    about = {"kind": "Pod", "name": "stuck", "namespace": "default", "uid": "uid-stuck"}
+    agent.request("POST", EVENTS, event(about))
+    bed.client.request("POST", EVENTS, event(about, source="kubelet"))
+    newer = event(about, source="") | {"reportingComponent": "my-scheduler", "reportingInstance": "i", "action": "a"}
+    bed.client.request("POST", EVENTS, newer | {"eventTime": "2026-11-22T12:00:00.000000Z"})
+    found = agent.request("GET", f"{EVENTS}?fieldSelector=involvedObject.uid%3Duid-stuck,source!%3Dkubesteer-agent")
+    assert sorted(each["reportingComponent"] for each in found["items"]) == ["kubelet", "my-scheduler"]
 
 
 def test_a_token_that_is_bound_to_no_pod_changes_no_node(bed: ControlPlane) -> None:

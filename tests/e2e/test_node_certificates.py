@@ -17,13 +17,14 @@ import httpx
 import pytest
 import yaml
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from kubesteer.certificates.issuing import common_name_of, issue_authority, usages_of
 from kubesteer.certificates.pems import cert_pem, key_pem, life, read_certificate
 from kubesteer.certificates.requests import ask
 from kubesteer.certificates.values import Usage, wanted
 from kubesteer.model.etcd_users import AGENT_SIGNER, agent_user
-from tests.certificates_issued.test_judging_requests import OWN, csr
+from tests.certificates_issued.test_judging_requests import EDI, OWN, csr, san
 from tests.certificates_issued.world import MAKER
 from tests.manifests.written import MANIFESTS
 
@@ -66,6 +67,11 @@ def token(bed: KeeperBed, node: str, account: str = ACCOUNT) -> str:
     return bed.bed.kubectl("create", "token", account, f"--namespace={NAMESPACE}", *bound).strip()
 
 
+def user_of(bed: KeeperBed, node: str) -> str:
+    """etcd's user of the Node that there is now."""
+    return agent_user(node, bed.bed.client.get("Node", node)["metadata"]["uid"])
+
+
 def asked(bed: KeeperBed, bearer: str | None, pem: bytes, **spec: Any) -> str:
     """Makes a request, with the administrator's token without one; its name."""
     client = Client(bed.bed.url, bearer, bed.bed.layout.ca_file) if bearer else bed.bed.client
@@ -102,10 +108,10 @@ def answer(bed: KeeperBed, name: str) -> tuple[set[str], str, bytes]:
 
 
 def test_an_agents_token_gets_a_client_certificate_for_its_own_node(bed: KeeperBed) -> None:
-    verdicts, message, pem = answer(bed, asked(bed, token(bed, "n1"), ask(agent_user("n1"), MAKER.key())))
+    verdicts, message, pem = answer(bed, asked(bed, token(bed, "n1"), ask(MAKER.key())))
     assert (verdicts, message) == ({"Approved"}, "asked by the agent on n1, for itself")
     certificate = read_certificate(pem)
-    assert common_name_of(certificate.subject) == agent_user("n1")
+    assert common_name_of(certificate.subject) == user_of(bed, "n1")
     assert usages_of(certificate) == {Usage.CLIENT}
     assert 7 <= life(certificate).total_seconds() / 86400 < 7.01
 
@@ -113,21 +119,21 @@ def test_an_agents_token_gets_a_client_certificate_for_its_own_node(bed: KeeperB
 @pytest.mark.parametrize(
     ("node", "account", "pem", "said"),
     [
-        pytest.param("n2", ACCOUNT, ask(agent_user("n1"), MAKER.key()), "CN=kubesteer-agent:n2", id="another node's"),
-        pytest.param("", ACCOUNT, ask(agent_user("n1"), MAKER.key()), "names no node", id="a token of no pod"),
-        pytest.param("n1", ACCOUNT, ask("root", MAKER.key()), "the subject is", id="etcd's root"),
-        pytest.param("n1", ACCOUNT, ask(ACCOUNT, MAKER.key()), "the subject is", id="the agents' shared name"),
+        pytest.param("n2", ACCOUNT, csr(OWN), "a subject is", id="another node's"),
+        pytest.param("", ACCOUNT, ask(MAKER.key()), "names no node", id="a token of no pod"),
+        pytest.param("n1", ACCOUNT, csr((NameOID.COMMON_NAME, "root")), "a subject is", id="etcd's root"),
+        pytest.param("n1", ACCOUNT, csr((NameOID.COMMON_NAME, ACCOUNT)), "a subject is", id="the agents' shared name"),
         pytest.param(
             "n1",
             ACCOUNT,
-            csr(OWN, extensions=(x509.SubjectAlternativeName([x509.DNSName("kubesteer-etcd.kubesteer.svc")]),)),
+            csr(extensions=(x509.SubjectAlternativeName([x509.DNSName("kubesteer-etcd.kubesteer.svc")]),)),
             "extensions",
             id="host names",
         ),
         pytest.param(
             "n1",
             ACCOUNT,
-            csr(OWN, extensions=(x509.BasicConstraints(ca=True, path_length=None),)),
+            csr(extensions=(x509.BasicConstraints(ca=True, path_length=None),)),
             "extensions",
             id="an authority",
         ),
@@ -143,18 +149,18 @@ def test_what_another_token_or_another_request_asks_for_is_denied(
 
 @pytest.mark.parametrize("usages", [["client auth", "server auth"], ["cert sign"]], ids=str)
 def test_other_usages_are_denied(bed: KeeperBed, usages: list[str]) -> None:
-    name = asked(bed, token(bed, "n1"), ask(agent_user("n1"), MAKER.key()), usages=usages)
+    name = asked(bed, token(bed, "n1"), ask(MAKER.key()), usages=usages)
     assert answer(bed, name)[0] == {"Denied"}
 
 
 def test_the_administrator_is_no_agent_either(bed: KeeperBed) -> None:
-    verdicts, message, _ = answer(bed, asked(bed, None, ask(agent_user("n1"), MAKER.key())))
+    verdicts, message, _ = answer(bed, asked(bed, None, ask(MAKER.key())))
     assert (verdicts, "only system:serviceaccount" in message) == ({"Denied"}, True)
 
 
 def test_what_somebody_else_approved_is_not_signed_when_it_should_not_be(bed: KeeperBed) -> None:
     """The keeper looks for itself: somebody's automatic approval is no reason to sign."""
-    pem = ask("root", MAKER.key())
+    pem = csr((NameOID.COMMON_NAME, "root"))
     body = {"conditions": [{"type": "Approved", "status": "True", "reason": "Auto", "message": "all are"}]}
     names = [asked(bed, None, pem) for _ in range(5)]
     for name in names:
@@ -179,13 +185,13 @@ def test_the_api_server_refuses_requests_of_others_and_to_other_signers(
 ) -> None:
     bearer = token(bed, "n1") if account == ACCOUNT else token(bed, "", account)
     with pytest.raises(ApiError, match=said):
-        asked(bed, bearer, ask(agent_user("n1"), MAKER.key()), **spec)
+        asked(bed, bearer, ask(MAKER.key()), **spec)
 
 
 @pytest.mark.parametrize("path", ["approval", "status"])
 def test_an_agent_cannot_answer_its_own_request(bed: KeeperBed, path: str) -> None:
     bearer = token(bed, "n1")
-    name = asked(bed, bearer, ask("root", MAKER.key()))
+    name = asked(bed, bearer, csr((NameOID.COMMON_NAME, "root")))
     client = Client(bed.bed.url, bearer, bed.bed.layout.ca_file)
     with pytest.raises(ApiError, match="is forbidden"):
         client.request(
@@ -195,7 +201,9 @@ def test_an_agent_cannot_answer_its_own_request(bed: KeeperBed, path: str) -> No
 
 
 def test_the_keeper_cannot_sign_for_another_signer(bed: KeeperBed) -> None:
-    name = asked(bed, None, ask("system:admin", MAKER.key()), signerName="kubernetes.io/kube-apiserver-client")
+    name = asked(
+        bed, None, csr((NameOID.COMMON_NAME, "system:admin")), signerName="kubernetes.io/kube-apiserver-client"
+    )
     keeper = Client(bed.bed.url, token(bed, "", "kubesteer-keeper"), bed.bed.layout.ca_file)
     condition = {"type": "Approved", "status": "True", "reason": "R", "message": "m"}
     signed = issue_authority("a", MAKER, now=datetime.now(UTC), lasts=timedelta(days=1)).certificate
@@ -249,15 +257,17 @@ def test_a_real_agent_gets_its_certificate_and_works_with_it_on_its_own_node_alo
     assert (code, "n1" in told) == (0, True)
 
 
-def test_the_shared_certificate_is_worth_nothing_here(bed: KeeperBed) -> None:
+def test_the_shared_certificate_writes_and_reads_nothing_here(bed: KeeperBed) -> None:
     shared = {name: bed.secrets / "kubesteer-agent-etcd" / file for name, file in TLS_FILES.items()}
     code, told = rewards(bed, shared, "show")
     assert (code != 0, "permission denied" in told) == (True, True), told
 
 
 def test_with_its_node_goes_what_an_agents_certificate_is_worth(bed: KeeperBed, tmp_path: Path) -> None:
+    """And it does not come back with a Node of the same name, nor does a token's that was bound to the one before."""
+    user = user_of(bed, "n2")
     key = MAKER.key()
-    _, _, pem = answer(bed, asked(bed, token(bed, "n2"), ask(agent_user("n2"), key)))
+    _, _, pem = answer(bed, asked(bed, token(bed, "n2"), ask(key)))
     (tmp_path / "tls.crt").write_bytes(pem)
     (tmp_path / "tls.key").write_bytes(key_pem(key))
     files = {
@@ -268,14 +278,30 @@ def test_with_its_node_goes_what_an_agents_certificate_is_worth(bed: KeeperBed, 
     assert rewards(bed, files, "show")[0] == 0
     bearer = token(bed, "n2")
     bed.bed.client.delete("Node", "n2")
-    until(lambda: "user kubesteer-agent:n2 removed" in bed.log_of("keeper"), within_s=15, saying=bed.logs)
+    until(lambda: f"user {user} removed" in bed.log_of("keeper"), within_s=15, saying=bed.logs)
     code, told = rewards(bed, files, "show")
     assert (code != 0, "permission denied" in told) == (True, True), told
-    name = asked(bed, bearer, ask(agent_user("n2"), MAKER.key()))
+    name = asked(bed, bearer, ask(MAKER.key()))
     time.sleep(SEVERAL_ROUNDS_S)
     assert not bed.bed.client.request("GET", f"{REQUESTS}/{name}").get("status", {}).get("certificate")
     bed.bed.client.create(objects.node("n2"))
-    assert answer(bed, name)[2]
+    until(lambda: f"user {user_of(bed, 'n2')} made" in bed.log_of("keeper"), within_s=15, saying=bed.logs)
+    code, told = rewards(bed, files, "show")
+    assert (code != 0, "permission denied" in told) == (True, True), told
+    time.sleep(SEVERAL_ROUNDS_S)
+    assert not bed.bed.client.request("GET", f"{REQUESTS}/{name}").get("status", {}).get("certificate")
+    _, _, pem = answer(bed, asked(bed, token(bed, "n2"), ask(MAKER.key())))
+    assert common_name_of(read_certificate(pem).subject) == user_of(bed, "n2") != user
+
+
+@pytest.mark.parametrize(
+    "poison", [csr(extensions=(san(EDI),)), csr((NameOID.TITLE, "x" * 5_000))], ids=["EDI", "large"]
+)
+def test_a_request_that_means_harm_is_denied_and_the_keeper_goes_on(bed: KeeperBed, poison: bytes) -> None:
+    verdicts, message, _ = answer(bed, asked(bed, token(bed, "n1"), poison))
+    assert (verdicts, len(message) < 400) == ({"Denied"}, True)
+    assert answer(bed, asked(bed, token(bed, "n1"), ask(MAKER.key())))[2]
+    assert bed.readyz()["ready"] is True
 
 
 HOSTILE = """

@@ -44,6 +44,8 @@ ISSUER = "https://kubernetes.default.svc"
 KEPT_THERE_S = 10
 """The API server itself keeps what it thinks of a token this long."""
 NODE = "node-1"
+PROBES_HOST = "127.0.0.2"
+"""The agent's ops.host is 127.0.0.1 here."""
 EXPLAIN = {"Pod": pod(), "NodeNames": [NODE]}
 
 
@@ -99,7 +101,13 @@ def agent(bed: ControlPlane, authority: Authority, tmp_path_factory: pytest.Temp
         "cluster": {"kubeconfig": str(bed.kubeconfig_for(token(bed, "kubesteer-agent"), "agent"))},
         "store": {"kind": "memory"},
         "network": {"publish": False, "trust_virtual": True},
-        "ops": {"port": port, "auth": "kubernetes", "cert_file": str(cert_file), "key_file": str(key_file)},
+        "ops": {
+            "port": port,
+            "probes_host": PROBES_HOST,
+            "auth": "kubernetes",
+            "cert_file": str(cert_file),
+            "key_file": str(key_file),
+        },
     }
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
     command = [sys.executable, "-m", "monitor_agent", "--config", str(folder / "settings.yaml")]
@@ -156,6 +164,14 @@ def test_health_is_open_and_the_rest_is_not(extender: str, agent: str, authority
         assert get(url, authority, "/healthz").status_code == 200
         assert get(url, authority, "/readyz").json().keys() == {"ready"}
         assert get(url, authority, "/metrics").status_code == 401
+
+
+def test_the_kubelets_probes_need_no_tls_and_are_told_nothing_else(agent: str) -> None:
+    probes = f"http://{PROBES_HOST}:{agent.rpartition(':')[2]}"
+    assert httpx.get(f"{probes}/healthz").status_code == 200
+    ready = httpx.get(f"{probes}/readyz")
+    assert ready.json().keys() == {"ready"}
+    assert httpx.get(f"{probes}/metrics").status_code == 404
 
 
 def test_prometheus_reads_metrics_of_both_with_the_token_of_the_secret_and_nothing_else(

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kubesteer.certificates.issuing import Maker, issue, issue_authority
 from kubesteer.certificates.pems import cert_pem, key_pem
 from kubesteer.certificates.values import Usage
-from kubesteer.clients.rewards.etcd_access import EtcdAccess, Role, extender_role, root_role
+from kubesteer.clients.rewards.etcd_access import EtcdAccess, Role, agent_role, extender_role, root_role
 from kubesteer.clients.rewards.etcd_options import EtcdOptions
-from kubesteer.model.etcd_users import ROOT
+from kubesteer.model.etcd_users import ROOT, agent_user
 from tests.rewards.etcd_server import EtcdServer
 
 PREFIX = "/k"
@@ -85,6 +85,16 @@ class SecuredEtcd(EtcdServer):
 
     def access(self) -> EtcdAccess:
         return EtcdAccess(self.as_user(ROOT))
+
+
+def of_node(node: str, uid: str = "u") -> Role:
+    """Of the agent of one node."""
+    return agent_role(PREFIX, node, uid)
+
+
+def user_of(node: str, uid: str = "u") -> str:
+    """Its name."""
+    return agent_user(node, uid)
 
 
 def base_roles(prefix: str = PREFIX) -> list[Role]:

@@ -13,15 +13,15 @@ from aetcd import rpc
 
 from kubesteer.clients.rewards.claims import claim_key
 from kubesteer.clients.rewards.etcd import connect, etcd_column, etcd_node_states, etcd_source, etcd_writer
-from kubesteer.clients.rewards.etcd_access import EtcdAccess, agent_role
+from kubesteer.clients.rewards.etcd_access import EtcdAccess
 from kubesteer.clients.rewards.etcd_caller import EtcdCaller
 from kubesteer.clients.rewards.etcd_connection import EtcdConnection
 from kubesteer.model.errors import StoreUnavailable
-from kubesteer.model.etcd_users import EXTENDER, agent_user
+from kubesteer.model.etcd_users import EXTENDER
 from kubesteer.model.node_state import NodeState, state_key
 from kubesteer.model.reward import encode_key, node_range, table_range
 from kubesteer.rewards.table import RewardTable
-from tests.etcd_access.secured import PREFIX, SecuredEtcd, base_roles
+from tests.etcd_access.secured import PREFIX, SecuredEtcd, base_roles, of_node, user_of
 from tests.rewards.stores import TEN_AT_NIGHT_S, eventually, means, reward, running
 
 OWN, OTHER = "n1", "n2"
@@ -32,7 +32,7 @@ DENIED = "permission denied"
 @pytest.fixture
 async def etcd(guarded: SecuredEtcd) -> SecuredEtcd:
     access = guarded.access()
-    roles = {agent_user(node): agent_role(PREFIX, node) for node in (OWN, OTHER, LONG)}
+    roles = {user_of(node): of_node(node) for node in (OWN, OTHER, LONG)}
     await access.mend(base_roles(), roles, looks=9)
     await access.close()
     return guarded
@@ -57,10 +57,10 @@ class States:
 @pytest.mark.parametrize("node", [OWN, LONG], ids=["short", "told by its digest"])
 async def test_everything_that_an_agent_does_works_with_its_own_nodes_role(etcd: SecuredEtcd, node: str) -> None:
     """Claim, load, write, delete, state, keep-alive, a sample of other nodes, and letting go."""
-    other = etcd_column(etcd.as_user(agent_user(OTHER)), node=OTHER, holder="b")
+    other = etcd_column(etcd.as_user(user_of(OTHER)), node=OTHER, holder="b")
     await other.claim()
     await other.write([reward(OTHER, mean=0.2)])
-    column = etcd_column(etcd.as_user(agent_user(node)), node=node, holder="a", claim_ttl_s=3)
+    column = etcd_column(etcd.as_user(user_of(node)), node=node, holder="a", claim_ttl_s=3)
     await column.claim()
     await column.load()
     await column.write([reward(node, mean=0.7), reward(node, "db")])
@@ -68,7 +68,7 @@ async def test_everything_that_an_agent_does_works_with_its_own_nodes_role(etcd:
     await column.put_state(NodeState(node, TEN_AT_NIGHT_S, {"egress": 1.0}, {"egress": 9}))
     assert await column.keep()
     assert {record.node for record in await column.sample(10, node)} >= {node, OTHER}
-    again = etcd_column(etcd.as_user(agent_user(node)), node=node, holder="a", claim_ttl_s=3)
+    again = etcd_column(etcd.as_user(user_of(node)), node=node, holder="a", claim_ttl_s=3)
     await again.claim()
     assert [record.mean for record in await again.load()] == [0.7]
     for each in (column, again, other):
@@ -79,7 +79,7 @@ async def test_everything_that_the_extender_does_works_with_its_role(etcd: Secur
     """The table and the states, listed and watched."""
     table, states = RewardTable(), States()
     options = partial(etcd.as_user, EXTENDER)
-    agent = etcd_column(etcd.as_user(agent_user(OWN)), node=OWN, holder="a")
+    agent = etcd_column(etcd.as_user(user_of(OWN)), node=OWN, holder="a")
     await agent.claim()
     await agent.write([reward(OWN, mean=0.1)])
     async with running(etcd_source(options(), table)), running(etcd_node_states(options(), states)):
@@ -131,9 +131,9 @@ ATTACKS = {
     "read of everything": read(b"\0", b"\0"),
     "read outside the prefix": read(b"/elsewhere"),
     "more rights for its role": auth(
-        "RoleGrantPermission", rpc.AuthRoleGrantPermissionRequest(name=agent_user(OWN), perm=EVERYTHING)
+        "RoleGrantPermission", rpc.AuthRoleGrantPermissionRequest(name=user_of(OWN), perm=EVERYTHING)
     ),
-    "the role root": auth("UserGrantRole", rpc.AuthUserGrantRoleRequest(user=agent_user(OWN), role="root")),
+    "the role root": auth("UserGrantRole", rpc.AuthUserGrantRoleRequest(user=user_of(OWN), role="root")),
     "a user of its own": auth("UserAdd", rpc.AuthUserAddRequest(name="evil", password="x")),
     "another's password": auth("UserChangePassword", rpc.AuthUserChangePasswordRequest(name="root", password="x")),
     "authentication off": auth("AuthDisable", rpc.AuthDisableRequest()),
@@ -155,7 +155,7 @@ async def tried(etcd: SecuredEtcd, user: str, attack: Attack) -> str:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_an_agent_gets_no_further_than_its_own_nodes_range(etcd: SecuredEtcd, attack: str) -> None:
-    assert DENIED in await tried(etcd, agent_user(OWN), ATTACKS[attack])
+    assert DENIED in await tried(etcd, user_of(OWN), ATTACKS[attack])
 
 
 @pytest.mark.parametrize("attack", [*ATTACKS, "own"])
@@ -164,27 +164,30 @@ async def test_the_extender_can_only_read(etcd: SecuredEtcd, attack: str) -> Non
     assert DENIED in await tried(etcd, EXTENDER, ATTACKS.get(attack, put(encode_key(PREFIX, OWN, "web"))))
 
 
-@pytest.mark.parametrize("user", ["kubesteer-agent", "kubesteer-agent:n3", "nobody", "kubesteer-agent:"])
+@pytest.mark.parametrize(
+    "user", ["kubesteer-agent", user_of("n3"), user_of(OWN, "of-the-node-before"), "nobody", "kubesteer-agent:"]
+)
 async def test_a_certificate_whose_name_is_no_user_can_not_even_read(etcd: SecuredEtcd, user: str) -> None:
-    """The shared certificate is worth nothing where each agent has its own, nor is that of a node that is gone."""
+    """The shared certificate opens nothing where each agent has its own, nor does that of a Node that is gone."""
     assert DENIED in await tried(etcd, user, read(table_range(PREFIX).start))
+    assert DENIED in await tried(etcd, user, put(encode_key(PREFIX, OWN, "web")))
 
 
 async def test_what_hangs_on_another_nodes_leases_cannot_be_ended_by_an_agent(etcd: SecuredEtcd) -> None:
-    other = etcd_column(etcd.as_user(agent_user(OTHER)), node=OTHER, holder="b")
+    other = etcd_column(etcd.as_user(user_of(OTHER)), node=OTHER, holder="b")
     await other.claim()
     await other.write([reward(OTHER, mean=0.4)])
     leases = {entry.lease for entry in etcd.entries(PREFIX) if b"n2" in entry.key}  # type: ignore[attr-defined]
     assert len(leases) == 2
     for lease in leases:
         revoke = rpc.LeaseRevokeRequest(ID=lease)
-        said = await tried(etcd, agent_user(OWN), lambda each, it=revoke: each.call("Lease", "LeaseRevoke", it))  # type: ignore[misc]
+        said = await tried(etcd, user_of(OWN), lambda each, it=revoke: each.call("Lease", "LeaseRevoke", it))  # type: ignore[misc]
         assert DENIED in said
     assert [record.mean for record in await other.load()] == [0.4]
     await other.close()
 
 
-@pytest.mark.parametrize("user", ["root", EXTENDER, agent_user(OWN)])
+@pytest.mark.parametrize("user", ["root", EXTENDER, user_of(OWN)])
 def test_snapshots_and_defragmentation_are_for_root(guarded: SecuredEtcd, etcd: SecuredEtcd, user: str) -> None:
     """As the nightly job does them, with the certificate of the maintenance Secret."""
     assert etcd is guarded
@@ -204,14 +207,14 @@ def test_snapshots_and_defragmentation_are_for_root(guarded: SecuredEtcd, etcd: 
 
 async def test_users_that_come_and_go_cost_nobody_else_a_call(etcd: SecuredEtcd) -> None:
     """etcd refuses what was asked before a change of users and takes its turn after it; it is asked again."""
-    writer = etcd_writer(etcd.as_user(agent_user(OWN)))
+    writer = etcd_writer(etcd.as_user(user_of(OWN)))
     access: EtcdAccess = etcd.access()
     busy = True
 
     async def change() -> None:
         nonlocal busy
         for number in range(40):
-            await access.grant(agent_role(PREFIX, f"m{number}"))
+            await access.grant(of_node(f"m{number}"))
         busy = False
 
     async def ask() -> int:

@@ -11,6 +11,7 @@ import json
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -28,7 +29,7 @@ from kubesteer.clients.kubernetes.certificate_requests import (
 )
 from kubesteer.clients.kubernetes.events import NodeReference, create_event, pod_events
 from kubesteer.clients.kubernetes.objects import Metadata
-from kubesteer.clients.kubernetes.own_node import OwnNode, own_node
+from kubesteer.clients.kubernetes.own_node import OwnNode, own_node, uid_of
 from kubesteer.clients.kubernetes.pod_runs import pods_of_node
 from kubesteer.clients.kubernetes.reflector import Pace, Reflector
 from kubesteer.clients.kubernetes.reviews import READINESS_DETAILS, Reviews
@@ -36,6 +37,7 @@ from kubesteer.clients.kubernetes.secrets import Secrets
 from kubesteer.clients.kubernetes.source import KubernetesSource
 from kubesteer.clients.kubernetes.workloads import Workloads
 from kubesteer.clients.metrics_server import Answer
+from kubesteer.model.errors import ClusterUnavailable
 from kubesteer.model.network import DEFAULT_NETWORK
 from kubesteer.model.secrets import SecretWrite
 from tests.cluster_state.sink import RecordingSink
@@ -52,6 +54,7 @@ CALLERS = {
     "events.py",
     "reviews.py",
     "certificate_requests.py",
+    "one_object.py",
     "secrets.py",
     "workloads.py",
 }
@@ -129,6 +132,11 @@ async def taint_own_node(api: Recorder) -> None:
     await OwnNode(api, "n").set_taint("k", present=True)  # type: ignore[arg-type]
 
 
+async def see_own_node(api: Recorder) -> None:
+    with suppress(ClusterUnavailable):  # there is none here
+        await uid_of(api, "n")  # type: ignore[arg-type]
+
+
 def nothing(_: Any) -> None:
     pass
 
@@ -139,10 +147,11 @@ CLIENTS: Mapping[str, Callable[[Recorder], Awaitable[Any]]] = {
         KubernetesSource(api, DEFAULT_NETWORK, random=Random(0)).run(RecordingSink()),  # type: ignore[arg-type]
     ),
     "OwnNode": change_own_node,
+    "uid_of": see_own_node,
     "own_node": lambda api: follow(api, own_node("n", put=nothing, delete=nothing)),
     "pods_of_node": lambda api: follow(api, pods_of_node("n", put=nothing, delete=nothing)),
     "create_event": lambda api: create_event(api, NodeReference("n", "u"), reason="r", message="m", now=NOW),  # type: ignore[arg-type]
-    "pod_events": lambda api: pod_events(api, "default", "u"),  # type: ignore[arg-type]
+    "pod_events": lambda api: pod_events(api, "default", "u", by=["kubelet"]),  # type: ignore[arg-type]
     "pod_counters": pod_counters,  # type: ignore[arg-type]
     "ask_for_certificate": lambda api: ask_for_certificate(api, b"", signer="s", prefix="p"),  # type: ignore[arg-type]
     "answer_to": lambda api: answer_to(api, "n"),  # type: ignore[arg-type]
@@ -252,6 +261,7 @@ def test_the_role_bindings_give_each_role_to_its_own_account() -> None:
     given = {(b["roleRef"]["name"], s["name"]) for b in bindings for s in b["subjects"]}
     assert given == {
         ("kubesteer-extender", "kubesteer-extender"),
+        ("kubesteer-ops-reader", "kubesteer-status"),
         ("kubesteer-agent", "kubesteer-agent"),
         ("kubesteer-agent-taint", "kubesteer-agent"),
         ("kubesteer-agent-reviews", "kubesteer-agent"),

@@ -104,6 +104,7 @@ VALUES = {
     "KUBESTEER_AGENT_STORE__CERT_FILE": "/run/kubesteer/tls.crt",
     "KUBESTEER_AGENT_STORE__KEY_FILE": "/run/kubesteer/tls.key",
     "KUBESTEER_AGENT_OPS__HOST": "fd00::1",
+    "KUBESTEER_AGENT_OPS__PROBES_HOST": "127.0.0.1",
     "KUBESTEER_AGENT_OPS__AUTH": "kubernetes",
     "KUBESTEER_AGENT_OPS__CERT_FILE": "/etc/kubesteer/server/tls.crt",
     "KUBESTEER_AGENT_OPS__KEY_FILE": "/etc/kubesteer/server/tls.key",

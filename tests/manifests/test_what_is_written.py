@@ -211,15 +211,35 @@ def test_no_certificate_has_the_name_of_its_authority() -> None:
 
 
 def test_probes_speak_as_the_ops_port_does() -> None:
-    """TLS with the base's settings, none with those of dev; the same for agents on a node's address."""
+    """TLS with the base's settings, none with those of dev. An agent's stay on loopback, wherever its metrics are."""
     for deployment, settings in (
         (the("Deployment", "kubesteer-extender"), "base/extender/settings.yaml"),
         (patch_of("overlays/dev/extender.yaml"), "overlays/dev/extender-settings.yaml"),
     ):
         ops = yaml.safe_load((MANIFESTS / settings).read_text())["ops"]
         assert schemes(deployment) == {"HTTPS" if ops.get("tls") else "HTTP"}
-    assert schemes(patch_of("components/monitoring/agent-on-node-address.yaml")) == {"HTTPS"}
     assert schemes(the("DaemonSet", "kubesteer-agent")) == {"HTTP"}
+    [opened] = patch_of("components/monitoring/agent-on-node-address.yaml")["spec"]["template"]["spec"]["containers"]
+    [asked] = pod_spec(the("DaemonSet", "kubesteer-agent"))["containers"]
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert probe not in opened
+        assert asked[probe]["httpGet"]["host"] == "127.0.0.1"
+    assert {"name": "KUBESTEER_AGENT_OPS__PROBES_HOST", "value": "127.0.0.1"} in opened["env"]
+
+
+def test_all_but_the_agents_can_be_kept_to_nodes_that_no_kubelet_names_itself() -> None:
+    """Every workload that the component's patches are for, and every one there is, has its label's place in its pod."""
+    folder = MANIFESTS / "components/trusted-nodes"
+    targets = {
+        each["target"]["kind"] for each in yaml.safe_load((folder / "kustomization.yaml").read_text())["patches"]
+    }
+    others = {each.object["kind"] for each in PODS} - {"DaemonSet"}
+    assert targets == others
+    assert all("nodeSelector" in (pod_spec(each.object) or {}) for each in PODS)
+    label = "node-restriction.kubernetes.io~1kubesteer"
+    for file in ("pods.yaml", "cron-job.yaml"):
+        [selector, _] = yaml.safe_load((folder / file).read_text())
+        assert selector["path"].endswith(f"/nodeSelector/{label}")
 
 
 def patch_of(file: str) -> Any:

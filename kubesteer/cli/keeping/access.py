@@ -2,49 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from kubesteer.cli.keeping.done import Done
 from kubesteer.cli.keeping.settings import Etcd
 from kubesteer.clients.kubernetes.secrets import Secrets
 from kubesteer.clients.rewards.etcd_access import (
     EtcdAccess,
+    Nodes,
     agent_role,
     agents_role,
     extender_role,
     root_role,
 )
 from kubesteer.clients.rewards.etcd_options import EtcdOptions
-from kubesteer.model.errors import StoreUnavailable
+from kubesteer.model.errors import StoreUnavailable, Unavailable
 
 _FILES = ("ca.crt", "tls.crt", "tls.key")
 
 
 class AccessKeeper:
-    """nodes: the names of all nodes; it raises ClusterUnavailable until they are known. folder: for root's files."""
+    """nodes: all Nodes' uids by name; it raises ClusterUnavailable until they are known. folder: for root's files."""
 
-    def __init__(self, settings: Etcd, secrets: Secrets, nodes: Callable[[], Collection[str]], folder: Path) -> None:
+    def __init__(
+        self,
+        settings: Etcd,
+        secrets: Secrets,
+        nodes: Callable[[], Mapping[str, str]],
+        folder: Path,
+        now: Callable[[], datetime],
+    ) -> None:
         self._settings = settings
         self._secrets = secrets
         self._nodes = nodes
         self._folder = folder
+        self._now = now
         self._version = ""
         self._access: EtcdAccess | None = None
 
-    async def step(self) -> list[str]:
-        """One round; what was done, in words. Raises ClusterUnavailable, StoreUnavailable."""
-        prefix = self._settings.prefix
-        always = [root_role(), extender_role(prefix)]
-        others = {}
-        if self._settings.per_node:
-            others = {role.name: role for role in (agent_role(prefix, node) for node in self._nodes())}
-        else:
-            always.append(agents_role(prefix))
-        return await (await self._open()).mend(always, others, looks=self._settings.looks)
+    async def step(self) -> Done:
+        """One round."""
+        try:
+            return Done(await self._mend())
+        except Unavailable as exc:
+            return Done(self._access.told() if self._access is not None else (), exc)
 
-    async def admit(self, node: str) -> None:
+    async def _mend(self) -> list[str]:
+        """Raises ClusterUnavailable, StoreUnavailable."""
+        prefix, looks = self._settings.prefix, self._settings.looks
+        always = [root_role(), extender_role(prefix)]
+        if not self._settings.per_node:
+            return await (await self._open()).mend([*always, agents_role(prefix)], {}, looks=looks)
+        nodes = self._nodes()
+        others = {role.name: role for role in (agent_role(prefix, *node) for node in nodes.items())}
+        there = Nodes(nodes, timedelta(days=self._settings.forget_days), self._now())
+        return await (await self._open()).mend(always, others, looks=looks, nodes=there)
+
+    async def admit(self, node: str, uid: str) -> None:
         """Makes the user and the role of one node's agent. Raises ClusterUnavailable, StoreUnavailable."""
-        await (await self._open()).grant(agent_role(self._settings.prefix, node))
+        await (await self._open()).grant(agent_role(self._settings.prefix, node, uid))
 
     async def close(self) -> None:
         """Lets go of etcd."""

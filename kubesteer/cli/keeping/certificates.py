@@ -9,9 +9,10 @@ from kubesteer.certificates.issuing import Maker
 from kubesteer.certificates.pems import read_certificate
 from kubesteer.certificates.planning import Plan, ReaderState, plan
 from kubesteer.certificates.values import Lives, Wanted
+from kubesteer.cli.keeping.done import Done
 from kubesteer.clients.kubernetes.secrets import Secrets
 from kubesteer.clients.kubernetes.workloads import Workloads
-from kubesteer.model.errors import InvalidRecord
+from kubesteer.model.errors import ClusterUnavailable, InvalidRecord
 from kubesteer.model.secrets import SecretWrite, StoredSecret
 
 _PASSES = 12
@@ -19,7 +20,7 @@ _PASSES = 12
 
 
 class CertificateKeeper:
-    """`secrets` is what was seen last, by name. A step raises ClusterUnavailable."""
+    """`secrets` is what was seen last, by name."""
 
     def __init__(
         self,
@@ -40,9 +41,17 @@ class CertificateKeeper:
         self._now = now
         self._names = [*(each.secret for each in wanted.authorities), *(each.secret for each in wanted.leaves)]
 
-    async def step(self) -> list[str]:
-        """One round; what was done, in words."""
+    async def step(self) -> Done:
+        """One round."""
         done: list[str] = []
+        try:
+            await self._pass(done)
+        except ClusterUnavailable as exc:
+            return Done(done, exc)
+        return Done(done)
+
+    async def _pass(self, done: list[str]) -> None:
+        """done: each step is put there once it is taken. Raises ClusterUnavailable."""
         for _ in range(_PASSES):
             self.secrets = await self._api.read(self._names)
             self.last = plan(
@@ -54,7 +63,7 @@ class CertificateKeeper:
                 now=self._now(),
             )
             if not self.last.steps:
-                break
+                return
             for step in self.last.steps:
                 if isinstance(step, SecretWrite):
                     if await self._api.write(step):
@@ -62,7 +71,6 @@ class CertificateKeeper:
                 else:
                     await self._workloads.annotate_pods(step.reader.kind, step.reader.name, step.marks)
                     done.append(f"{step.reader.kind} {step.reader.name} restarted: {step.why}")
-        return done
 
     async def _readers(self) -> dict[str, ReaderState]:
         found = {each.name: await self._workloads.look(each.kind, each.name) for each in self._wanted.readers}

@@ -14,12 +14,12 @@ from typing import Any, Protocol
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from kubesteer.cli.keeping.certificates import CertificateKeeper, ends
+from kubesteer.cli.keeping.done import Done
 from kubesteer.cli.keeping.requests import RequestKeeper
 from kubesteer.cli.keeping.settings import Pace
 from kubesteer.clients.faults import LastingFaults
-from kubesteer.model.errors import KubesteerError
 
-Step = Callable[[], Awaitable[list[str]]]
+Step = Callable[[], Awaitable[Done]]
 
 
 class Log(Protocol):
@@ -134,11 +134,9 @@ class Keeper:
         """Each part once."""
         done: dict[str, list[str]] = {}
         for part, step in self._parts.items():
-            try:
-                done[part] = await step()
-                self._faults[part] = None
-            except KubesteerError as exc:
-                self._faults[part] = str(exc)
+            found = await step()
+            done[part] = list(found.told)
+            self._faults[part] = None if found.fault is None else str(found.fault)
         plan = self._certificates.last if self._certificates is not None else None
         self.last = Round(
             done={part: told for part, told in done.items() if told},

@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,7 +89,7 @@ async def opened(settings: KeeperSettings, environ: Mapping[str, str], log: Log)
             )
         if etcd.manage:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubesteer-keeper-")))
-            keeper_of_access = AccessKeeper(etcd, secrets, followed.names, folder)
+            keeper_of_access = AccessKeeper(etcd, secrets, followed.uids, folder, _now)
             stack.push_async_callback(keeper_of_access.close)
         if etcd.per_node and keeper_of_certificates is not None and keeper_of_access is not None:
             of_certificates = keeper_of_certificates
@@ -98,7 +98,7 @@ async def opened(settings: KeeperSettings, environ: Mapping[str, str], log: Log)
                 account=f"system:serviceaccount:{cluster.namespace}:{AGENT}",
                 lasts=certificates.lives().node,
                 signer=lambda: signer(of_certificates.secrets.get(ETCD), _now()),
-                nodes=followed.names,
+                nodes=followed.uids,
                 admit=keeper_of_access.admit,
                 make=make,
                 now=_now,
@@ -116,25 +116,31 @@ async def opened(settings: KeeperSettings, environ: Mapping[str, str], log: Log)
 
 
 class _Nodes:
-    """The names of all nodes."""
+    """All Nodes' uids by name."""
 
     def __init__(self, api: ApiServer) -> None:
-        self._names: set[str] = set()
+        self._uids: dict[str, str] = {}
         nodes = resource(
             Object,
             NODES,
             kind="Node",
-            put=lambda node: self._names.add(node.metadata.name),
-            delete=self._names.discard,
+            put=self._put,
+            delete=self._delete,
             key=by_name,
         )
         self.reflector = _followed(api, nodes)
 
-    def names(self) -> Collection[str]:
+    def _put(self, node: Object) -> None:
+        self._uids[node.metadata.name] = node.metadata.uid or ""
+
+    def _delete(self, name: str) -> None:
+        self._uids.pop(name, None)
+
+    def uids(self) -> Mapping[str, str]:
         """Raises ClusterUnavailable until they are known."""
         if not self.reflector.synced:
             raise ClusterUnavailable(f"nodes are not listed yet: {self.reflector.fault or 'the list has not ended'}")
-        return self._names
+        return self._uids
 
 
 def _followed(api: ApiServer, what: Resource[ObjectT]) -> Reflector[ObjectT]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
 from kubesteer.certificates.issuing import Maker, issue
 from kubesteer.certificates.pems import Pair, cert_pem
 from kubesteer.certificates.requests import Denied, Granted, Request, judge
 from kubesteer.certificates.values import Usage
+from kubesteer.cli.keeping.done import Done
 from kubesteer.clients.kubernetes.api import CONFLICT, NOT_FOUND, ApiRefused
 from kubesteer.clients.kubernetes.certificate_requests import Csr, RequestAnswers, Verdict
 from kubesteer.model.errors import StoreUnavailable, Unavailable
@@ -19,7 +20,8 @@ from kubesteer.model.errors import StoreUnavailable, Unavailable
 class RequestKeeper:
     """Holds the requests that wait. `account` is the user name that agents have; `lasts` the life of a certificate.
 
-    signer: gives the authority, None while there is none. nodes: the names of all nodes. admit: makes a node's user.
+    signer: gives the authority, None while there is none. nodes: all Nodes' uids by name. admit: makes the user of a
+    node, by name and uid.
     """
 
     def __init__(
@@ -29,8 +31,8 @@ class RequestKeeper:
         account: str,
         lasts: timedelta,
         signer: Callable[[], Pair | None],
-        nodes: Callable[[], Collection[str]],
-        admit: Callable[[str], Awaitable[None]],
+        nodes: Callable[[], Mapping[str, str]],
+        admit: Callable[[str, str], Awaitable[None]],
         make: Maker,
         now: Callable[[], datetime],
     ) -> None:
@@ -58,11 +60,8 @@ class RequestKeeper:
         """A request is gone."""
         self.waiting.pop(name, None)
 
-    async def step(self) -> list[str]:
-        """Answers what waits; what was done, in words. Raises ClusterUnavailable, StoreUnavailable.
-
-        One that cannot be answered yet keeps no other waiting.
-        """
+    async def step(self) -> Done:
+        """Answers what waits. One that cannot be answered yet keeps no other waiting."""
         done: list[str] = []
         faults: list[Unavailable] = []
         for name, csr in list(self.waiting.items()):
@@ -80,9 +79,7 @@ class RequestKeeper:
                 if told is not None:
                     self._done_with(name, csr)
                     done.append(told)
-        if faults:
-            raise faults[0]
-        return done
+        return Done(done, faults[0] if faults else None)
 
     def _done_with(self, name: str, csr: Csr) -> None:
         if self.waiting.get(name) is csr:
@@ -102,13 +99,13 @@ class RequestKeeper:
         return await self._sign(csr, found, now)
 
     async def _sign(self, csr: Csr, granted: Granted, now: datetime) -> str | None:
-        """None while its node is not known: a token outlives a node that was deleted."""
-        if granted.node not in self._nodes():
+        """None while its Node is not known: a token outlives a Node that was deleted, or made anew."""
+        if self._nodes().get(granted.node) != granted.uid:
             return None
         signer = self._signer()
         if signer is None:
             raise StoreUnavailable("there is no authority yet that signs for agents")
-        await self._admit(granted.node)
+        await self._admit(granted.node, granted.uid)
         if "Approved" not in csr.verdicts():
             message = f"asked by the agent on {granted.node}, for itself"
             csr = await self._answers.decide(csr, "Approved", reason="OwnNode", message=message, now=now)

@@ -65,6 +65,9 @@ class Etcd(Group, frozen=True):
     secret: Annotated[str, Meta(min_length=1, description="Secret with the certificate of etcd's root.")] = MAINTENANCE
     per_node: Annotated[bool, Meta(description="Each agent has a certificate, a user and a role of its own.")] = False
     looks: Annotated[int, Meta(ge=1, le=10_000, description="Nodes' roles looked at in a round.")] = 50
+    forget_days: Annotated[
+        Days, Meta(description="With per_node, the records of a node that has been gone so long are deleted.")
+    ] = 7.0
 
 
 class Pace(Group, frozen=True):

@@ -44,6 +44,23 @@ def own_node(name: str, *, put: Callable[[Node], None], delete: Callable[[str], 
     )
 
 
+class _Uids(Part):
+    items: list[Object] = msgspec.field(default_factory=list)
+
+
+async def uid_of(api: ApiServer, name: str) -> str:
+    """The Node's uid, as the API server last saw it. Raises ClusterUnavailable, also where there is no such Node."""
+    # A list: who may list and watch nodes may not therefore get one.
+    params = {"fieldSelector": f"metadata.name={name}", "resourceVersion": "0"}
+    try:
+        found = msgspec.json.decode(await api.get(NODES, params), type=_Uids).items
+    except msgspec.MsgspecError as exc:
+        raise ClusterUnavailable(f"GET {NODES}: the answer is no list of nodes: {exc}") from exc
+    if len(found) != 1 or not found[0].metadata.uid:
+        raise ClusterUnavailable(f"there is no Node {name!r}")
+    return found[0].metadata.uid
+
+
 class OwnNode:
     """Writes to one node. Every call raises ClusterUnavailable when the API server does not take it."""
 

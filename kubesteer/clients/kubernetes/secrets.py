@@ -11,7 +11,7 @@ import msgspec
 
 from kubesteer.clients.kubernetes.api import CONFLICT, MERGE_PATCH, NOT_FOUND, ApiRefused, ApiServer
 from kubesteer.clients.kubernetes.objects import Metadata, Part
-from kubesteer.model.errors import ClusterUnavailable
+from kubesteer.clients.kubernetes.one_object import object_at
 from kubesteer.model.secrets import SecretWrite, StoredSecret
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "kubesteer-keeper"}
@@ -63,14 +63,9 @@ class Secrets:
 
     async def _get(self, name: str) -> StoredSecret | None:
         path = f"{self._path}/{quote(name, safe='')}"
-        try:
-            secret = msgspec.json.decode(await self._api.get(path), type=_Secret)
-        except ApiRefused as exc:
-            if exc.status == NOT_FOUND:
-                return None
-            raise
-        except msgspec.MsgspecError as exc:
-            raise ClusterUnavailable(f"GET {path}: the answer is no Secret: {exc}") from exc
+        secret = await object_at(self._api, path, _Secret, called="Secret")
+        if secret is None:
+            return None
         metadata = secret.metadata
         return StoredSecret(
             name=name,

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from kubesteer.clients.kubernetes.api import MERGE_PATCH, NOT_FOUND, ApiRefused, ApiServer
+from kubesteer.clients.kubernetes.api import MERGE_PATCH, ApiServer
 from kubesteer.clients.kubernetes.objects import Part
-from kubesteer.model.errors import ClusterUnavailable
+from kubesteer.clients.kubernetes.one_object import object_at
 
 Kind = Literal["Deployment", "StatefulSet"]
 _PLURAL: Mapping[Kind, str] = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
@@ -64,14 +64,9 @@ class Workloads:
     async def look(self, kind: Kind, name: str) -> Workload | None:
         """One workload; None where there is none."""
         path = self._path_of(kind, name)
-        try:
-            found = msgspec.json.decode(await self._api.get(path), type=_Workload)
-        except ApiRefused as exc:
-            if exc.status == NOT_FOUND:
-                return None
-            raise
-        except msgspec.MsgspecError as exc:
-            raise ClusterUnavailable(f"GET {path}: the answer is no {kind}: {exc}") from exc
+        found = await object_at(self._api, path, _Workload, called=kind)
+        if found is None:
+            return None
         status, replicas = found.status, found.spec.replicas
         counts = {status.replicas, status.updated_replicas, status.ready_replicas}
         is_seen = status.observed_generation >= found.metadata.generation
