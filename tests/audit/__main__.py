@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,24 +30,22 @@ def main() -> None:
     parser.add_argument("--sbom", type=Path, help="write the bill of materials there, and look at nothing else")
     parser.add_argument("--online", choices=["if-reachable", "required", "never"], default="if-reachable")
     asked = parser.parse_args()
-    lock = tomllib.loads((ROOT / "uv.lock").read_text())
     locked, faults = locks.read((ROOT / "requirements.lock").read_text())
     if asked.sbom:
-        written = sbom.make(TOOLS, ROOT, locked, installed_licences(locked), lock)
+        written = sbom.make(TOOLS, ROOT, locked, installed_licences(locked))
         asked.sbom.parent.mkdir(parents=True, exist_ok=True)
         asked.sbom.write_text(written)
         print(f"{asked.sbom}: {len(json.loads(written)['components'])} packages, CycloneDX 1.6")
         return
-    faults += locks.faults_of(locked, lock)
     development, more = locks.read((ROOT / "requirements-dev.lock").read_text())
-    more += locks.faults_of(development, lock, sdist_only=locks.SDIST_ONLY)
+    faults += locks.faults_of(locked, development)
     found = installed_licences(locked)
     here = [one.name for one in locked if one.is_for()]
     files = [ROOT / "Makefile", ROOT / "Containerfile"]
     installs = [f"{file.name}: {line}" for file in files for line in locks.commands_that_may_build(file.read_text())]
     well = [
-        told("requirements.lock: pinned, hashed, wheels only, as uv.lock", faults, f"{len(locked)} packages"),
-        told("requirements-dev.lock: the same, but for etcd3", more, f"{len(development)} packages"),
+        told("requirements.lock: pinned, hashed, as in requirements-dev.lock", faults, f"{len(locked)} packages"),
+        told("requirements-dev.lock: pinned, hashed", more, f"{len(development)} packages"),
         told("installs ask for hashes and for wheels", installs, "Makefile, Containerfile"),
         told("no package starts code of its own with Python (.pth)", starters(here), f"{len(here)} packages"),
         told("licences", licences.faults_of(found, here), ", ".join(sorted(set(found.values())))),

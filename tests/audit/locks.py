@@ -1,22 +1,19 @@
 """What a requirements file with hashes has to keep so that nothing unknown is installed, and nothing runs meanwhile.
 
-Pure: text and the contents of uv.lock in, faults in words out.
+Pure: text in, faults in words out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
 _PINNED = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[\w.!+-]+)(?:\s*;\s*(?P<marker>[^\\]+?))?")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
-SDIST_ONLY = frozenset({"etcd3"})
-"""Have no wheel, so their setup runs: an extra for those who ask for it, in no image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +61,21 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         yield number, begun
 
 
-def faults_of(requirements: Sequence[Locked], lock: Mapping[str, Any], *, sdist_only: Iterable[str] = ()) -> list[str]:
-    """Where requirements differ from uv.lock, which was resolved together with them, and which have no wheel.
-
-    sdist_only: names that may come without one.
-    """
-    packages = {(str(canonicalize_name(each["name"])), each.get("version", "")): each for each in lock["package"]}
+def faults_of(requirements: Sequence[Locked], others: Sequence[Locked]) -> list[str]:
+    """Where requirements differ from the other file's, which was resolved together with them and has all of them."""
+    known = {(one.name, one.version): set(one.hashes) for one in others}
     faults = []
     for one in requirements:
-        package = packages.get((one.name, one.version))
-        if package is None:
-            faults.append(f"line {one.line}: {one.name} {one.version} is not what uv.lock has; run `make lock`")
-            continue
-        wheels = {wheel["hash"] for wheel in package.get("wheels", ())}
-        known = wheels | ({package["sdist"]["hash"]} if "sdist" in package else set())
-        faults += [
-            f"line {one.line}: {one.name}: uv.lock does not know {unknown}; who has changed it?"
-            for unknown in sorted(set(one.hashes) - known)
-        ]
-        if not wheels & set(one.hashes) and one.name not in sdist_only:
-            faults.append(f"line {one.line}: {one.name} has no wheel: its setup would run while it is installed")
+        hashes = known.get((one.name, one.version))
+        if hashes is None:
+            faults.append(
+                f"line {one.line}: {one.name} {one.version} is not what requirements-dev.lock has; `make lock`"
+            )
+        else:
+            faults += [
+                f"line {one.line}: {one.name}: requirements-dev.lock does not know {unknown}; who has changed it?"
+                for unknown in sorted(set(one.hashes) ^ hashes)
+            ]
     return faults
 
 

@@ -5,6 +5,7 @@ The same lock gives the same bytes: no time, no random number.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import warnings
@@ -14,6 +15,7 @@ from typing import Any
 
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.audit.locks import Locked
@@ -21,9 +23,7 @@ from tests.audit.locks import Locked
 ROOT_REF = "root-component"
 
 
-def make(
-    tools: Path, root: Path, requirements: Sequence[Locked], licences: Mapping[str, str], lock: Mapping[str, Any]
-) -> str:
+def make(tools: Path, root: Path, requirements: Sequence[Locked], licences: Mapping[str, str]) -> str:
     """JSON. tools: the folder with cyclonedx-py. Raises CalledProcessError, ValueError where it is not valid."""
     command = [
         tools / "cyclonedx-py",
@@ -34,15 +34,13 @@ def make(
     ]
     options = ["--mc-type", "application", "--output-reproducible", "--sv", "1.6", "--of", "JSON", "-o", "-"]
     plain = subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout
-    text = json.dumps(enriched(json.loads(plain), requirements, licences, lock), indent=1, sort_keys=True) + "\n"
+    text = json.dumps(enriched(json.loads(plain), requirements, licences), indent=1, sort_keys=True) + "\n"
     if fault := fault_of(text):
         raise ValueError(f"SBOM: {fault}")
     return text
 
 
-def enriched(
-    bom: dict[str, Any], requirements: Sequence[Locked], licences: Mapping[str, str], lock: Mapping[str, Any]
-) -> dict[str, Any]:
+def enriched(bom: dict[str, Any], requirements: Sequence[Locked], licences: Mapping[str, str]) -> dict[str, Any]:
     """With licences and dependencies, and without what is not installed here (markers)."""
     here = {(one.name, one.version) for one in requirements if one.is_for()}
     components = []
@@ -52,21 +50,22 @@ def enriched(
             kept = {key: value for key, value in component.items() if key != "description"}
             components.append({**kept, "bom-ref": component["purl"], "licenses": [_licence(licences[name])]})
     refs = {str(canonicalize_name(each["name"])): each["bom-ref"] for each in components}
-    needs = {
-        str(canonicalize_name(each["name"])): {
-            str(canonicalize_name(one["name"])) for one in each.get("dependencies", ())
-        }
-        for each in lock["package"]
-        if (canonicalize_name(each["name"]), each.get("version", "")) in here or each["name"] == "kubesteer"
-    }
     dependencies = [
-        {"ref": ref, "dependsOn": sorted(refs[one] for one in needs.get(name, ()) if one in refs)}
+        {"ref": ref, "dependsOn": sorted(refs[one] for one in needs(name) if one in refs)}
         for name, ref in [("kubesteer", ROOT_REF), *sorted(refs.items())]
     ]
     return {
         **bom,
         "components": sorted(components, key=lambda each: str(each["bom-ref"])),
         "dependencies": dependencies,
+    }
+
+
+def needs(name: str) -> set[str]:
+    """The packages that an installed one needs, as it says itself; extras left out."""
+    asked = [Requirement(each) for each in importlib.metadata.requires(name) or ()]
+    return {
+        str(canonicalize_name(one.name)) for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,7 @@ from tests.audit import licences, locks, sbom
 from tests.audit.__main__ import ROOT, TOOLS, advisories, installed_licences, starters, vulnerable
 
 LOCK = (ROOT / "requirements.lock").read_text()
-
-
-@pytest.fixture(scope="module")
-def lock() -> Any:
-    return tomllib.loads((ROOT / "uv.lock").read_text())
+DEVELOPMENT, _ = locks.read((ROOT / "requirements-dev.lock").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +21,13 @@ def found() -> dict[str, str]:
     return installed_licences(locks.read(LOCK)[0])
 
 
-def faults(text: str, lock: Any) -> list[str]:
+def faults(text: str) -> list[str]:
     requirements, unread = locks.read(text)
-    return unread + locks.faults_of(requirements, lock)
+    return unread + locks.faults_of(requirements, DEVELOPMENT)
 
 
-def test_the_lock_as_it_is_has_no_fault(lock: Any) -> None:
-    assert faults(LOCK, lock) == []
+def test_the_lock_as_it_is_has_no_fault() -> None:
+    assert faults(LOCK) == []
     assert len(locks.read(LOCK)[0]) > 50
 
 
@@ -40,37 +35,45 @@ def test_the_lock_as_it_is_has_no_fault(lock: Any) -> None:
     ("was", "becomes", "fault"),
     [
         pytest.param("uvicorn==", "uvicorn>=", "is not NAME==VERSION", id="a range"),
-        pytest.param("pyyaml==6", "pyyaml==5", "is not what uv.lock has", id="another version"),
-        pytest.param("structlog==", "structlag==", "is not what uv.lock has", id="a name that looks alike"),
+        pytest.param("pyyaml==6", "pyyaml==5", "is not what requirements-dev.lock has", id="another version"),
+        pytest.param(
+            "structlog==", "structlag==", "is not what requirements-dev.lock has", id="a name that looks alike"
+        ),
         pytest.param("aetcd==1.0.0 \\", "aetcd==1.0.0", "has no sha256 hash", id="hashes cut off"),
         pytest.param(
             "aetcd==1.0.0 ", "aetcd @ https://example.com/aetcd.whl ", "is not NAME==VERSION", id="an address"
         ),
         pytest.param("aetcd==1.0.0 ", "git+https://example.com/aetcd ", "is not NAME==VERSION", id="a repository"),
         pytest.param(
-            "--hash=sha256:743641d4", "--hash=sha256:843641d4", "uv.lock does not know sha256:8436", id="a hash"
+            "--hash=sha256:743641d4",
+            "--hash=sha256:843641d4",
+            "requirements-dev.lock does not know sha256:8436",
+            id="a hash",
         ),
         pytest.param("--hash=sha256:743641d4", "--hash=md5:743641d4", "something else beside", id="a weak hash"),
     ],
 )
-def test_a_line_that_was_tampered_with_is_noticed(lock: Any, was: str, becomes: str, fault: str) -> None:
+def test_a_line_that_was_tampered_with_is_noticed(was: str, becomes: str, fault: str) -> None:
     assert was in LOCK
-    assert fault in "\n".join(faults(LOCK.replace(was, becomes, 1), lock))
+    assert fault in "\n".join(faults(LOCK.replace(was, becomes, 1)))
 
 
 @pytest.mark.parametrize(
     "line", ["--index-url https://example.com/simple", "-e .", "--extra-index-url=https://x.example"]
 )
-def test_a_line_beside_the_requirements_is_noticed(lock: Any, line: str) -> None:
-    assert faults(f"{line}\n{LOCK}", lock)
+def test_a_line_beside_the_requirements_is_noticed(line: str) -> None:
+    assert faults(f"{line}\n{LOCK}")
 
 
-def test_a_package_without_a_wheel_is_noticed(lock: Any) -> None:
-    """Its setup would run. etcd3 is such a one, and in no image."""
-    development, _ = locks.read((ROOT / "requirements-dev.lock").read_text())
-    assert [fault.split()[2] for fault in locks.faults_of(development, lock)] == ["etcd3"]
-    assert locks.faults_of(development, lock, sdist_only=locks.SDIST_ONLY) == []
-    assert not {one.name for one in locks.read(LOCK)[0]} & locks.SDIST_ONLY
+def test_a_hash_that_is_left_out_is_noticed() -> None:
+    """Somebody who leaves only the hash of one file chooses which file is installed."""
+    hashes = [line for line in LOCK.splitlines() if "--hash" in line]
+    assert "does not know" in "\n".join(faults(LOCK.replace(f"{hashes[0]}\n", "", 1)))
+
+
+def test_the_one_package_whose_setup_runs_is_in_no_image() -> None:
+    assert "etcd3" in {one.name for one in DEVELOPMENT}
+    assert "etcd3" not in {one.name for one in locks.read(LOCK)[0]}
 
 
 @pytest.mark.parametrize(
@@ -179,9 +182,9 @@ def test_what_nobody_could_look_at_is_not_told_as_well(
     assert capsys.readouterr().out.split()[0] == told
 
 
-def test_the_bill_of_materials_is_valid_complete_and_the_same_each_time(lock: Any, found: dict[str, str]) -> None:
+def test_the_bill_of_materials_is_valid_complete_and_the_same_each_time(found: dict[str, str]) -> None:
     requirements, _ = locks.read(LOCK)
-    first, second = (sbom.make(TOOLS, ROOT, requirements, found, lock) for _ in range(2))
+    first, second = (sbom.make(TOOLS, ROOT, requirements, found) for _ in range(2))
     assert first == second
     bom = json.loads(first)
     assert {(each["name"], each["version"]) for each in bom["components"]} == {
@@ -199,8 +202,8 @@ def test_the_bill_of_materials_is_valid_complete_and_the_same_each_time(lock: An
     assert sys.version.split()[0] not in first
 
 
-def test_a_bill_of_materials_that_the_schema_refuses_is_noticed(lock: Any, found: dict[str, str]) -> None:
+def test_a_bill_of_materials_that_the_schema_refuses_is_noticed(found: dict[str, str]) -> None:
     requirements, _ = locks.read(LOCK)
-    bom = json.loads(sbom.make(TOOLS, ROOT, requirements, found, lock))
+    bom = json.loads(sbom.make(TOOLS, ROOT, requirements, found))
     bom["components"][0]["licenses"] = "MIT"
     assert sbom.fault_of(json.dumps(bom)) is not None
