@@ -179,6 +179,13 @@ EFFECTS = [
     ("monitoring.enabled", True, ("PrometheusRule", "kubesteer", "kubesteer"), "/kind", "PrometheusRule"),
     ("nodeCertificates", True, ("ClusterRole", "", "kubesteer-keeper-requests"), "/kind", "ClusterRole"),
     ("networkTaint", True, ("ClusterRole", "", "kubesteer-agent-taint"), "/kind", "ClusterRole"),
+    (
+        "trustedNodes",
+        True,
+        KEEPER,
+        "/spec/template/spec/nodeSelector/node-restriction.kubernetes.io/kubesteer",
+        "trusted",
+    ),
 ]
 ELSEWHERE = {"etcd.enabled", "etcd.endpoints", "monitoring.namespace", "extender.settings", "agent.settings"}
 """Values that do nothing alone, or much at once: other tests are about them."""
