@@ -246,9 +246,11 @@ def _scaled(case: _Case, container: ContainerRuns, run: int, good: Reason, time_
 
 def _share(usual_s: float | None, this_s: float | None, rules: Rules) -> float | None:
     """What still passes for usual by what this took; None where one is not known or this is no slower than that."""
-    if usual_s is None or this_s is None or this_s <= max(usual_s * rules.slow_from, usual_s + rules.slack_s):
+    if usual_s is None or this_s is None:
         return None
-    return usual_s * rules.slow_from / this_s
+    # The API's times are whole seconds: what is usual may be 0.
+    passes_s = max(usual_s * rules.slow_from, usual_s + rules.slack_s)
+    return passes_s / this_s if this_s > passes_s else None
 
 
 def _starting_for_s(case: _Case, is_running: bool) -> float | None:

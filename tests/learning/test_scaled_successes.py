@@ -19,6 +19,7 @@ NOW_S = 300
         pytest.param(12, 10, (1.0, "Ran"), id="2 s later: whole seconds cannot tell"),
         pytest.param(20, 10, (1.0, "Ran"), id="twice as long: chance"),
         pytest.param(40, 10, (0.5, "SlowStart"), id="2 x 10 / 40 = 0.5"),
+        pytest.param(8, 0, (0.25, "SlowStart"), id="usually within a second: (0 + 2) / 8 = 0.25"),
         pytest.param(40, None, (1.0, "Ran"), id="nothing is usual yet"),
         pytest.param(None, 30, (0.2, "SlowStart"), id="not ready after 300 s: 2 x 30 / 300 = 0.2 so far"),
     ],
