@@ -31,7 +31,7 @@ from tests.e2e.cluster.bundles import CONTROL_PLANE
 from tests.e2e.cluster.controlplane import ControlPlane
 from tests.e2e.cluster.objects import node
 from tests.e2e.cluster.ports import free_ports
-from tests.e2e.scenario import EGRESS, quantity
+from tests.e2e.scenario import EGRESS, grant, quantity, token
 from tests.e2e.service import Extender
 from tests.manifests.certificates import issue_secrets
 from tests.manifests.written import MANIFESTS
@@ -46,7 +46,6 @@ REPLICAS = 2
 SERVICE = "kubesteer-extender.kubesteer.svc"
 SCHEDULER = "kubesteer-scheduler"
 PREFIX = "/kubesteer"
-GRANTED = ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 EGRESS_CAPACITY = "500M"
 RELOAD_S = 1.0
 READY_WITHIN_S = 60.0
@@ -82,7 +81,7 @@ class Stand:
             self.folder = self.plane.layout.directory / "stand"
             self.folder.mkdir()
             self._make_secrets()
-            self._grant()
+            grant(self.plane, "overlays/second-scheduler")
             capacity = {EGRESS: EGRESS_CAPACITY}
             self.plane.client.create_all(
                 node(name, cpu="32", memory="128Gi", resources=capacity) for name in self.names
@@ -202,14 +201,6 @@ class Stand:
         both = (self.secrets / client).read_bytes() + (self.next_secrets / client).read_bytes()
         self.put_secret("kubesteer-scheduler-client", {"ca.crt": both})
 
-    def _grant(self) -> None:
-        rendered = self.plane.kubectl("kustomize", str(MANIFESTS / "overlays/second-scheduler"))
-        things = [each for each in yaml.safe_load_all(rendered) if each["kind"] in GRANTED]
-        self.plane.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(things))
-
-    def _token(self, account: str) -> str:
-        return self.plane.kubectl("create", "token", account, "--namespace=kubesteer", "--duration=3h").strip()
-
     def _settings(self) -> dict[str, Any]:
         """The ConfigMap's, with this machine's addresses and paths."""
         text = (MANIFESTS / "base/extender/settings.yaml").read_text()
@@ -220,7 +211,7 @@ class Stand:
         if self._drain_s is not None:
             settings["listen"]["drain_s"] = self._drain_s
         settings.pop("ops")
-        config = commands.kubeconfig(self.plane.layout, self._token("kubesteer-extender"))
+        config = commands.kubeconfig(self.plane.layout, token(self.plane.client, "kubesteer-extender"))
         config["clusters"][0]["cluster"]["server"] = f"https://{self.to_api_server.address}"
         file = self.folder / "extender.kubeconfig"
         file.write_text(json.dumps(config))
@@ -239,7 +230,7 @@ class Stand:
         entry["urlPrefix"] = entry["urlPrefix"].replace(f"{SERVICE}:8888", self.to_extenders.address)
         entry["tlsConfig"]["serverName"] = SERVICE
         entry |= changes
-        account = self.plane.kubeconfig_for(self._token(SCHEDULER), SCHEDULER)
+        account = self.plane.kubeconfig_for(token(self.plane.client, SCHEDULER), SCHEDULER)
         config["clientConnection"] = {"kubeconfig": str(account)}
         return config
 

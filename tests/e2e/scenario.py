@@ -74,16 +74,16 @@ def kubesteer(bed: ControlPlane, *, kubeconfig: Path | None = None, **settings: 
     return Extender({"cluster": cluster, **settings})
 
 
-def grant(bed: ControlPlane) -> None:
-    """The namespace, accounts and rights of manifests/base, and the policies that narrow them; nothing runs by it."""
-    rendered = bed.kubectl("kustomize", str(MANIFESTS / "base"))
+def grant(bed: ControlPlane, folder: str = "base") -> None:
+    """The namespace, accounts and rights of a kustomization, and the policies that narrow them; nothing runs by it."""
+    rendered = bed.kubectl("kustomize", str(MANIFESTS / folder))
     things = [each for each in yaml.safe_load_all(rendered) if each["kind"].startswith(RIGHTS)]
     bed.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(things))
 
 
 def token(client: Client, account: str, *, node: str | None = None) -> str:
     """Of an account of kubesteer's; bound to a node, which the API server then knows it by."""
-    spec: dict[str, Any] = {"expirationSeconds": 7200}
+    spec: dict[str, Any] = {"expirationSeconds": 10_800}
     if node is not None:
         uid = client.get("Node", node)["metadata"]["uid"]
         spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}
