@@ -366,6 +366,7 @@ def test_faults_of_the_api_server_and_of_etcd_are_told_once_and_survived(bed: Ke
     until(lambda: bed.readyz().get("ready") is True, within_s=30, saying=bed.logs)
     bed.bed.kill("kube-apiserver")
     until(lambda: "certificates" in bed.readyz().get("faults", {}), within_s=60, saying=bed.logs)
+    until(lambda: "cannot go on" in bed.log_of("faulty"), within_s=60, saying=bed.logs)
     bed.bed.restart("kube-apiserver")
     until(lambda: bed.readyz().get("ready") is True, within_s=60, saying=bed.logs)
     until(lambda: "goes on" in bed.log_of("faulty"), within_s=10, saying=bed.logs)
