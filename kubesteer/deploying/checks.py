@@ -73,6 +73,11 @@ class Facts:
     would_be: Sequence[Thing] = ()
     refused: str = ""
     findings: Sequence[Finding] = ()
+
+    @property
+    def brings_scheduler(self) -> bool:
+        """A second one; else kubesteer is for the cluster's own."""
+        return _has(self, "Deployment", "kubesteer-scheduler")
     slo_names: Sequence[str] = ()
     ops: OpsPort = field(default_factory=lambda: ops_port({}))
 
@@ -222,9 +227,9 @@ def _scheduler(facts: Facts) -> Iterator[Judgement]:
     if facts.schedulers:
         images = sorted({each["spec"]["containers"][0]["image"].rpartition("/")[2] for each in facts.schedulers})
         yield Judgement(name, Level.PASS, f"{len(facts.schedulers)} pods to be seen, {', '.join(images)}")
-    elif facts.overlay == "in-place":
+    elif not facts.brings_scheduler:
         fix = "on a managed cluster nobody can configure it: choose another overlay, which brings a second scheduler"
-        yield Judgement(name, Level.WARN, "no pod of it is to be seen, and in-place is about it", fix)
+        yield Judgement(name, Level.WARN, "no pod of it is to be seen, and this overlay is about it", fix)
     else:
         yield Judgement(name, Level.PASS, "not to be seen, as on managed clusters; kubesteer brings a second one")
 

@@ -126,13 +126,14 @@ def warning(about: str, reason: str, message: str, *, kind: str = "Pod", at: str
 
 
 def small_kubesteer(*, image: str = "localhost/kubesteer:0.1.0", settings: str = "{}") -> list[Thing]:
-    """What a rendering has at the least: a namespace, settings, an extender, agents."""
+    """What a rendering has at the least: a namespace, settings, an extender, agents, a scheduler of its own."""
     mount = [{"name": "settings", "configMap": {"name": "kubesteer-extender"}}]
     return [
         namespace(),
         settings_map("kubesteer-extender", settings),
         workload("Deployment", "kubesteer-extender", replicas=2, volumes=mount, image=image),
         workload("DaemonSet", "kubesteer-agent", image=image),
+        workload("Deployment", "kubesteer-scheduler"),
     ]
 
 

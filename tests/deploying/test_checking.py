@@ -24,6 +24,7 @@ CERTIFICATE = thing("Certificate", "wire", api="cert-manager.io/v1")
 CLAIM = thing("PersistentVolumeClaim", "data-kubesteer-etcd-0", spec={})
 RELEASE = {"meta.helm.sh/release-name": "ks", "meta.helm.sh/release-namespace": "kubesteer"}
 RELEASED = thing("Service", "kubesteer-extender", meta={"annotations": RELEASE})
+WITHOUT_SCHEDULER = [each for each in small_kubesteer() if each["metadata"]["name"] != "kubesteer-scheduler"]
 WELL = Facts(
     kubectl="v1.37.1",
     server="v1.37.2",
@@ -118,7 +119,11 @@ def test_all_checks_pass_where_all_is_well() -> None:
             {"unseen": ["secrets is forbidden"]}, "reading", Level.REFUSE, "secrets is forbidden", id="not seen"
         ),
         pytest.param(
-            {"overlay": "in-place"}, "the cluster's scheduler", Level.WARN, "in-place", id="managed, and in-place"
+            {"things": WITHOUT_SCHEDULER},
+            "the cluster's scheduler",
+            Level.WARN,
+            "this overlay is about it",
+            id="managed, and in-place",
         ),
         pytest.param({"nodes": THREE[:2]}, "nodes", Level.WARN, "2 of 2", id="two of three members"),
         pytest.param({"nodes": THREE[:1]}, "nodes", Level.REFUSE, "1 of 1", id="one of three has no quorum"),

@@ -78,6 +78,13 @@ def test_a_deployment_ends_with_a_pod_that_kubesteer_placed() -> None:
     assert not {each for each in refs(cluster) if "proof" in each.namespace or "proof" in each.name}
 
 
+def test_the_clusters_own_scheduler_may_not_ask_yet_where_the_overlay_brings_none() -> None:
+    things = [each for each in small_kubesteer() if each["metadata"]["name"] != "kubesteer-scheduler"]
+    found = deploy(cluster_of(Working(asks=False), things))
+    assert (found.code, "does not ask kubesteer yet" in found.text) == (0, True), found.text
+    assert not found.document["proof"]["holds"]
+
+
 def test_the_kustomization_names_the_image_and_the_clusters_own_scheduler() -> None:
     cluster = cluster_of(Working(), small_kubesteer(), server="v1.36.3-gke.7")
     deploy(cluster, How(dry_run=True))
@@ -133,7 +140,7 @@ def test_what_an_earlier_version_had_and_this_one_has_not_goes() -> None:
     [
         pytest.param(How(), 2, "--yes", id="nobody to ask"),
         pytest.param(How(ask=lambda _: False), 2, "nothing was changed", id="the answer is no"),
-        pytest.param(How(dry_run=True), 0, "create 4", id="a dry run"),
+        pytest.param(How(dry_run=True), 0, "create 5", id="a dry run"),
     ],
 )
 def test_without_a_yes_nothing_is_changed(how: How, code: int, words: str) -> None:

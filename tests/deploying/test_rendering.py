@@ -24,7 +24,7 @@ from kubesteer.model.errors import InvalidInput
 from kubesteer.schedulerconfig.making import Answers, make
 from tests.manifests.written import MANIFESTS
 
-from .objects import namespace, settings_map, small_kubesteer, workload
+from .objects import namespace, settings_map, workload
 
 SHIPPED = (MANIFESTS / "components/second-scheduler/config.yaml").read_text()
 MOUNT = [{"name": "config", "configMap": {"name": "kubesteer-scheduler"}}]
@@ -127,4 +127,5 @@ def test_a_bare_object_says_whose_it_is_and_no_more() -> None:
 
 
 def test_images_are_those_of_the_workloads() -> None:
-    assert images_of(small_kubesteer(image="r/k:1")) == {"kubesteer-extender": "r/k:1", "kubesteer-agent": "r/k:1"}
+    things = [workload("Deployment", "kubesteer-extender", image="r/k:1"), workload("DaemonSet", "kubesteer-agent")]
+    assert images_of(things) == {"kubesteer-extender": "r/k:1", "kubesteer-agent": "localhost/kubesteer:0.1.0"}

@@ -63,6 +63,7 @@ def test_without_a_terminal_each_step_is_a_line() -> None:
     assert waited(terminal=False, ready=True).splitlines() == [
         "  extender       2/2 done",
         "  agent          3/3 done",
+        "  scheduler      1/1 done",
     ]
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
+from kubesteer.certificates.authorities import ROTATE
+from kubesteer.certificates.values import wanted
 from kubesteer.clients.kubectl.command import Kubectl
 from kubesteer.deploying.ops_port import sample_sum
 from tests.background import Background
@@ -26,62 +24,38 @@ from tests.deploying.cluster_behaviour import (
     kinds_that_may_not_be_listed_are_told_beside_the_others,
     place,
 )
-from tests.manifests.written import MANIFESTS, ROOT
+from tests.manifests.written import MANIFESTS
 
 from .cluster.fixtures import binaries, kubesteer_image, node_binaries, whole_bed
 from .cluster.objects import pod
 from .cluster.waiting import eventually
-from .real_pods import is_running, runs, server, start
+from .deploy_command import Command, Told, add_settings, judged
+from .real_pods import identity, is_running, runs, server, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from .cluster.build import Binaries
     from .cluster.controlplane import ControlPlane
 
 __all__ = ["binaries", "kubesteer_image", "node_binaries", "whole_bed"]
 
+AUTHORITIES = [each.secret for each in wanted("kubesteer").authorities]
 EGRESS = "kubesteer.io/egress-bps"
 IMAGE, NEXT = "localhost/kubesteer:0.1.0", "localhost/kubesteer:0.1.0-next"
 PASSING = {"events", "endpoints", "endpointslices", "leases", "controllerrevisions", "persistentvolumes", "pods"}
 """Kinds that the cluster itself writes all the time."""
+KUBELET_S = 10
+"""The bed's kubelets bring a changed Secret to its pods within this time; those of a user take up to two minutes."""
 THROUGH_KUBESTEER = {"schedulerName": "kubesteer", "terminationGracePeriodSeconds": 0}
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    code: int
-    document: dict[str, Any]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """The `kubesteer` command as a user runs it, with the bed's own kubectl."""
-
-    bed: ControlPlane
-    kubectl: Path
-    manifests: Path
-
-    def run(self, *arguments: str, kubeconfig: Path | None = None) -> Told:
-        cluster = ["--kubeconfig", str(kubeconfig or self.bed.kubeconfig), "--kubectl", str(self.kubectl)]
-        command = [sys.executable, "-m", "kubesteer.cli.main", *arguments, *cluster, "--json"]
-        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        document = json.loads(ended.stdout) if ended.stdout.strip() else {}
-        return Told(ended.returncode, document, ended.stderr)
-
-    def deploy(self, *more: str, kubeconfig: Path | None = None) -> Told:
-        return self.run("deploy", "--manifests", str(self.manifests), *more, kubeconfig=kubeconfig)
 
 
 @pytest.fixture(scope="module")
 def command(whole_bed: ControlPlane, node_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Command:
     folder = tmp_path_factory.mktemp("repository") / "manifests"
     shutil.copytree(MANIFESTS, folder)
-    settings = folder / "base/agent/settings.yaml"
-    trusting = yaml.safe_load(settings.read_text()) | {"network": {"trust_virtual": True}}
-    settings.write_text(yaml.safe_dump(trusting))
+    add_settings(folder / "base/agent/settings.yaml", "network", trust_virtual=True)
+    add_settings(folder / "components/self-signed/settings.yaml", "certificates", spread_s=3 * KUBELET_S)
     ctr = node_binaries.path("ctr", bundle="containerd")
     for name in whole_bed.real.names:
         whole_bed.real.run(name, ctr, "-n", "k8s.io", "images", "tag", IMAGE, NEXT)
@@ -111,10 +85,6 @@ def everything(bed: ControlPlane) -> dict[str, set[str]]:
         kind, _, name = line.partition("/")
         found.setdefault(kind, set()).add(name)
     return found
-
-
-def judged(told: Told, name: str) -> dict[str, Any]:
-    return next(each for each in told.document["checks"] if each["name"] == name)
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOUR, ids=lambda each: each.__name__)
@@ -261,8 +231,7 @@ def test_a_pod_with_an_slo_pushes_as_much_as_its_annotation_lets_it_and_the_agen
 
 def rate_bps(bed: ControlPlane, node: str, direction: str) -> float:
     """As the node's agent measures it, told on the node's own loopback."""
-    chosen = {"labelSelector": "app.kubernetes.io/name=kubesteer-agent", "fieldSelector": f"spec.nodeName={node}"}
-    [agent] = bed.client.list_all("Pod", namespace="kubesteer", params=chosen)
+    [agent] = pods_of(bed, "agent", fieldSelector=f"spec.nodeName={node}")
     script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8890/metrics').read().decode())"
     name = agent["metadata"]["name"]
     metrics = bed.kubectl("exec", name, "--namespace=kubesteer", "--", "python3", "-c", script)
@@ -274,21 +243,22 @@ def bed_pod(bed: ControlPlane) -> Callable[[str], dict[str, Any]]:
 
 
 class Load(Background):
-    """Pods that come through kubesteer, one a second, while something else happens.
+    """Pods that come through kubesteer, one after the other, while something else happens.
 
     limits: what each asks for.
     """
 
-    def __init__(self, bed: ControlPlane, limits: Mapping[str, str] | None = None) -> None:
+    def __init__(self, bed: ControlPlane, limits: Mapping[str, str] | None = None, *, every_s: float = 1.0) -> None:
         super().__init__()
         self.bed = bed
+        self.every_s = every_s
         self.names: list[str] = []
         self.faults: list[str] = []
         container = {"name": "main", "image": "localhost/bed/pause:1", "resources": {"limits": dict(limits or {})}}
         self._spec = {**THROUGH_KUBESTEER, "containers": [container]}
 
     def _act(self) -> None:
-        while not self._over.wait(1):
+        while not self._over.wait(self.every_s):
             name = f"load-{len(self.names)}"
             try:
                 self.bed.client.create(pod(name, labels={"load": "yes"}, spec=self._spec))
@@ -315,23 +285,81 @@ def test_an_upgrade_under_load_fails_no_pod(command: Command, capsys: pytest.Cap
         time.sleep(2)
     assert told.code == 0, told.text
     assert len(told.document["plan"]["rolls"]) == 3, told.document["plan"]
-    eventually(load.all_have_a_node, within_s=30, what="every pod of the load has a node")
-    pods = load.pods()
-    assert load.names
-    assert (load.faults, len(pods)) == ([], len(load.names))
-    assert {each["status"]["phase"] for each in pods} <= {"Pending", "Running"}
-    refused = bed.client.list_all("Event", namespace="default", params={"fieldSelector": "reason=FailedScheduling"})
-    failed = [each["message"] for each in refused if each["involvedObject"]["name"].startswith("load-")]
-    with capsys.disabled():
-        print(f"\nupgrade: {len(pods)} pods meanwhile, {Counter(failed)} refusals")
-    assert failed == []
+    none_failed(load, capsys, "upgrade")
     eventually(
         lambda: (IMAGE in images(bed), images(bed).count(NEXT)) == (False, 6),
         within_s=60,
         what="the last old pod is gone, and six are new",
         every_s=1,
     )
+
+
+def none_failed(load: Load, capsys: pytest.CaptureFixture[str], what: str) -> None:
+    """Every pod of the load is there, was given a node at once, and runs or will. Removes them."""
+    eventually(load.all_have_a_node, within_s=30, what="every pod of the load has a node")
+    pods = load.pods()
+    assert load.names
+    assert (load.faults, len(pods)) == ([], len(load.names))
+    refused = load.bed.client.list_all(
+        "Event", namespace="default", params={"fieldSelector": "reason=FailedScheduling"}
+    )
+    failed = [each["message"] for each in refused if each["involvedObject"]["name"].startswith("load-")]
+    with capsys.disabled():
+        print(f"\n{what}: {len(pods)} pods meanwhile, {Counter(failed)} refusals")
+    assert [each for each in pods if each["status"]["phase"] not in {"Pending", "Running"}] == []
+    assert failed == []
     load.remove()
+
+
+def test_all_authorities_change_under_load_and_no_pod_fails(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Schedulers and members of etcd start anew with each authority that they read; agents and extenders go on."""
+    bed = command.bed
+    names = "agent", "extender", "keeper"
+    lived, signed = {name: lives(bed, name) for name in names}, {name: authority(bed, name) for name in AUTHORITIES}
+    with Load(bed, every_s=2) as load:
+        asked_s = time.monotonic()
+        for each in AUTHORITIES:
+            bed.kubectl("annotate", f"secret/{each}", "--namespace=kubesteer", f"{ROTATE}=now")
+        eventually(
+            lambda: all(is_followed(bed, name, signed[name]) for name in AUTHORITIES),
+            within_s=420,
+            what="each authority has a successor, trusted alone",
+            every_s=2,
+        )
+        eventually(lambda: is_at_rest(bed), within_s=240, what="who reads them at the start has started", every_s=2)
+        took_s = time.monotonic() - asked_s
+    none_failed(load, capsys, f"rotation in {took_s:.0f} s")
+    assert {name: lives(bed, name) for name in names} == lived
+    eventually(lambda: well(command), within_s=60, what="well", every_s=2)
+
+
+def pods_of(bed: ControlPlane, name: str, **fields: str) -> list[dict[str, Any]]:
+    """Of a part of kubesteer."""
+    chosen = {"labelSelector": f"app.kubernetes.io/name=kubesteer-{name}", **fields}
+    return bed.client.list_all("Pod", namespace="kubesteer", params=chosen)
+
+
+def lives(bed: ControlPlane, name: str) -> set[tuple[str, str, int]]:
+    return {identity(each) for each in pods_of(bed, name)}
+
+
+def authority(bed: ControlPlane, name: str) -> dict[str, str]:
+    return dict(bed.client.get("Secret", name, namespace="kubesteer")["data"])
+
+
+def is_followed(bed: ControlPlane, name: str, before: Mapping[str, str]) -> bool:
+    now = authority(bed, name)
+    return now["tls.crt"] != before["tls.crt"] and not now.keys() & {"previous.crt", "next.crt"}
+
+
+def is_at_rest(bed: ControlPlane) -> bool:
+    """The keeper's last round had nothing to do and nothing to wait for."""
+    [keeper] = pods_of(bed, "keeper")
+    path = f"/api/v1/namespaces/kubesteer/pods/{keeper['metadata']['name']}:8891/proxy/readyz"
+    last = json.loads(bed.kubectl("get", "--raw", path))
+    return bool(last["ready"] and not last["waits"] and not last["done"])
 
 
 def images(bed: ControlPlane) -> list[str]:
@@ -388,8 +416,7 @@ def test_a_node_that_loses_power_is_told_and_forgiven(command: Command) -> None:
 def test_while_a_node_is_cut_off_pods_with_slos_are_placed(command: Command) -> None:
     """It hosts an extender and a member of etcd. Its lease has not run out yet: the cluster takes it for well."""
     bed = command.bed
-    chosen = {"labelSelector": "app.kubernetes.io/name=kubesteer-extender"}
-    extenders = bed.client.list_all("Pod", namespace="kubesteer", params=chosen)
+    extenders = pods_of(bed, "extender")
     lost = next(each["spec"]["nodeName"] for each in extenders if "deletionTimestamp" not in each["metadata"])
     bed.real.cut_off(lost)
     try:

@@ -26,7 +26,7 @@ from .written import (
 
 OBJECTS = written()
 PODS = [each for each in OBJECTS if pod_spec(each.object)]
-STEPS_IN_PLACE = {"README.md", "check.sh", "kube-scheduler+json.yaml", "scheduler-config.yaml"}
+STEPS_IN_PLACE = {"kubeadm.yaml", "README.md", "check.sh", "kube-scheduler+json.yaml", "scheduler-config.yaml"}
 """For people and kubeadm, not for kustomize."""
 
 

@@ -107,7 +107,7 @@ def _deploy(cluster: Cluster, found: Facts, wanted: Wanted, how: How, said: Talk
         said.say(
             f"applied {len(plan.create) + len(plan.change)} objects; waiting for pods, {how.timeout_s:.0f} s at most"
         )
-    return _prove(cluster, found, wanted, how, said, changed=not plan.is_empty)
+    return _prove(cluster, found, how, said, changed=not plan.is_empty)
 
 
 def agreed(how: How, said: Talk, question: str) -> bool:
@@ -139,7 +139,7 @@ def _apply(cluster: Cluster, found: Facts, plan: Plan, *, force: bool, timeout_s
     cluster.delete([there[each] for each in plan.prune], timeout_s=timeout_s)
 
 
-def _prove(cluster: Cluster, found: Facts, wanted: Wanted, how: How, said: Talk, *, changed: bool) -> int:
+def _prove(cluster: Cluster, found: Facts, how: How, said: Talk, *, changed: bool) -> int:
     began_s = time.monotonic()
     parts = wait(cluster, found.things, said.console, timeout_s=how.timeout_s)
     said.document["parts"] = show.documents(parts)
@@ -151,13 +151,12 @@ def _prove(cluster: Cluster, found: Facts, wanted: Wanted, how: How, said: Talk,
         )
         return FAILED
     said.say(f"all parts are ready after {time.monotonic() - began_s:.0f} s")
-    in_place = wanted.overlay == "in-place"
-    scheduler = _CLUSTERS_SCHEDULER if in_place else _OWN_SCHEDULER
+    scheduler = _OWN_SCHEDULER if found.brings_scheduler else _CLUSTERS_SCHEDULER
     patience_s = PUBLISHED_WITHIN_S if changed else 0.0
     proof = prove(cluster, found, scheduler, timeout_s=_PROOF_S, say=said.say, published_within_s=patience_s)
     said.console.print(show.proof(proof))
     said.document["proof"] = {**asdict(proof), "holds": proof.holds}
-    if in_place and not proof.asked:
+    if not found.brings_scheduler and not proof.asked:
         said.say(
             "the cluster's scheduler does not ask kubesteer yet: manifests/overlays/in-place/README.md has the steps"
         )

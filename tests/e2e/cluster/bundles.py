@@ -126,6 +126,7 @@ KUBELET = Bundle(
     programs=(
         Program("kubelet", "k8s.io/kubernetes/cmd/kubelet", 0.5),
         Program("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy", 0.2),
+        Program("kubeadm", "k8s.io/kubernetes/cmd/kubeadm", 0.8),
     ),
     stamp_kubernetes_version=True,
 )

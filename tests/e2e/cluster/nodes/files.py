@@ -21,11 +21,14 @@ KUBELET_PORT, HEALTH_PORT, PROXY_HEALTH_PORT = 10250, 10248, 10256
 POD_BRIDGE = "pods"
 FILE_SYSTEM_MIB = 512
 """Size of the node's file system for volumes, small so that a pod can fill it."""
+KUBERNETES = "/etc/kubernetes"
+"""Where kubeadm keeps a node's files; the kubelet runs the static pods of its manifests/."""
 STATE_FOLDERS = {
     "containerd": "/var/lib/containerd",
     "cni": "/var/lib/cni",
     "pods": "/var/log/pods",
     "containers": "/var/log/containers",
+    "kubernetes": KUBERNETES,
 }
 ANSWERED_SYSCTLS = {"vm/overcommit_memory": 1, "kernel/panic": 10, "kernel/panic_on_oops": 1}
 """What a kubelet wants to find, and would else change for the whole machine."""
@@ -185,6 +188,7 @@ def kubelet_configuration(layout: NodeLayout, *, client_ca: Path, dns: str | Non
         "authorization": {"mode": "Webhook"},
         "resolvConf": "",
         "registerNode": True,
+        "staticPodPath": f"{KUBERNETES}/manifests",
         "syncFrequency": "10s",
         "volumeStatsAggPeriod": "5s",
         "nodeStatusUpdateFrequency": "2s",
@@ -207,7 +211,7 @@ def _machine_script(layout: NodeLayout, pause: Path) -> str:
     lines = [
         f"hostname {layout.name}",
         f"cd {at}",
-        f"mkdir -p cgroup sysctl {' '.join(STATE_FOLDERS)}",
+        f"mkdir -p cgroup sysctl {' '.join(STATE_FOLDERS)} kubernetes/manifests",
         f"mkdir -p /var/lib/kubelet {' '.join(STATE_FOLDERS.values())}",
         "mount --rbind /sys/fs/cgroup cgroup",
         "mount -t sysfs sysfs /sys",

@@ -182,13 +182,17 @@ class RealNodes:
 
     def run(self, node: str, *command: str | Path) -> str:
         """Run a command on the node as root; return what it prints. Raises CalledProcessError with what it said."""
-        entered = files.inside(self._pid(_holder(node)), command)
-        result = subprocess.run(entered, capture_output=True, text=True, check=False)
+        result = self.attempt(node, *command)
         if result.returncode != 0:
             error = subprocess.CalledProcessError(result.returncode, command, result.stdout, result.stderr)
             error.add_note(result.stderr)
             raise error
         return result.stdout
+
+    def attempt(self, node: str, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        """The same, for a command that may fail."""
+        entered = files.inside(self._pid(_holder(node)), command)
+        return subprocess.run(entered, capture_output=True, text=True, check=False)
 
     def remove(self) -> None:
         """Remove what outlives the programs, once they have been killed: cgroups and files."""

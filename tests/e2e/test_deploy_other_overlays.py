@@ -1,0 +1,220 @@
+"""`kubesteer deploy` with the overlays external-etcd and in-place on a whole real cluster, as their users go about it.
+
+In-place by the very commands of its README, on a node whose scheduler is kubeadm's static pod.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.manifests.written import MANIFESTS
+
+from .cluster.bundles import CONTROL_PLANE
+from .cluster.fixtures import binaries, kubesteer_image, node_binaries, whole_bed
+from .cluster.nodes.certificates import Authority
+from .cluster.nodes.files import KUBERNETES
+from .cluster.ports import free_ports
+from .cluster.waiting import eventually
+from .deploy_command import Command, add_settings
+from .real_pods import is_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from .cluster.build import Binaries
+    from .cluster.controlplane import ControlPlane
+
+__all__ = ["binaries", "kubesteer_image", "node_binaries", "whole_bed"]
+
+NODE = "real-0"
+"""Of the control plane: its kubelet runs kubeadm's scheduler."""
+CONFIG = "--config=/etc/kubernetes/kubesteer/scheduler-config.yaml"
+FILES = "ca.crt", "tls.crt", "tls.key"
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy for settings of the user's own: agents trust their node's virtual interface."""
+    folder = tmp_path_factory.mktemp("repository") / "manifests"
+    shutil.copytree(MANIFESTS, folder)
+    add_settings(folder / "base/agent/settings.yaml", "network", trust_virtual=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(whole_bed: ControlPlane, node_binaries: Binaries, manifests: Path) -> Command:
+    return Command(whole_bed, node_binaries.path("kubectl"), manifests)
+
+
+@pytest.fixture
+def own_etcd(command: Command, node_binaries: Binaries, tmp_path: Path) -> Iterator[str]:
+    """An etcd outside the cluster, over mTLS, with its clients' Secrets in the cluster; gives its address."""
+    bed = command.bed
+    client, peer = free_ports(2)
+    host = bed.real.addresses.machine
+    authority = Authority.new("etcd of the user's own")
+    authority.write(tmp_path / "ca.crt", tmp_path / "ca.key")
+    authority.issue_server(tmp_path / "tls.crt", tmp_path / "tls.key", name="etcd", addresses=[host])
+    bed.kubectl("apply", "--server-side", "-f", str(command.manifests / "base/common/namespace.yaml"))
+    for user in ("extender", "agent"):
+        folder = tmp_path / user
+        folder.mkdir()
+        shutil.copy(tmp_path / "ca.crt", folder)
+        authority.issue_client(folder / "tls.crt", folder / "tls.key", name=f"kubesteer-{user}", group="")
+        files = [f"--from-file={folder / file}" for file in FILES]
+        bed.kubectl("create", "secret", "generic", f"kubesteer-{user}-etcd", "--namespace=kubesteer", *files)
+    started = [
+        node_binaries.path("etcd"),
+        f"--data-dir={tmp_path / 'data'}",
+        f"--listen-client-urls=https://{host}:{client}",
+        f"--advertise-client-urls=https://{host}:{client}",
+        f"--listen-peer-urls=http://127.0.0.1:{peer}",
+        "--client-cert-auth",
+        f"--trusted-ca-file={tmp_path / 'ca.crt'}",
+        f"--cert-file={tmp_path / 'tls.crt'}",
+        f"--key-file={tmp_path / 'tls.key'}",
+    ]
+    with subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as etcd:
+        yield f"{host}:{client}"
+        etcd.kill()
+
+
+def test_rewards_in_an_etcd_of_the_users_own(command: Command, own_etcd: str, tmp_path: Path) -> None:
+    """Its clients' Secrets are somebody else's to `kubesteer keep --once`, which makes the others."""
+    bed = command.bed
+    file = command.manifests / "overlays/external-etcd/kustomization.yaml"
+    text, count = re.subn(r"endpoints=\[.*\]", f'endpoints=["{own_etcd}"]', file.read_text())
+    assert count == 1
+    file.write_text(text)
+    settings = tmp_path / "certificates.yaml"
+    where = {"kubeconfig": str(bed.kubeconfig)}
+    settings.write_text(yaml.safe_dump({"cluster": where, "certificates": {"make": True}, "etcd": {"manage": False}}))
+    made = subprocess.run(
+        [sys.executable, "-m", "kubesteer", "keep", "--config", settings, "--once", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    assert set(json.loads(made.stdout)["foreign"]) == {"kubesteer-extender-etcd", "kubesteer-agent-etcd"}
+    told = command.deploy("--overlay", "external-etcd", "--yes", "--timeout", "180")
+    assert (told.code, told.document["proof"]["holds"]) == (0, True), told.text
+    states = store(tmp_path, own_etcd)
+    found = eventually(lambda: len(states("/kubesteer/nodes/")) == 3, within_s=30, what="each agent's state in it")
+    assert found
+    assert bed.client.list_all("StatefulSet", namespace="kubesteer", api_version="apps/v1") == []
+    told = command.run("undeploy", "--yes")
+    assert (told.code, told.document["comparison"]["left"]) == (0, []), told.text
+
+
+def store(folder: Path, endpoint: str) -> Callable[[str], list[str]]:
+    """Asks etcd for the keys below a prefix, by its JSON gateway, as an agent."""
+    certificate = str(folder / "agent/tls.crt"), str(folder / "agent/tls.key")
+    tls = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    tls.load_cert_chain(*certificate)
+
+    def keys(prefix: str) -> list[str]:
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        asked = {"key": coded(prefix), "range_end": coded(end), "keys_only": True}
+        answer = httpx.post(f"https://{endpoint}/v3/kv/range", json=asked, verify=tls)
+        return [base64.b64decode(row["key"]).decode() for row in answer.raise_for_status().json().get("kvs", ())]
+
+    return keys
+
+
+def coded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.fixture
+def at_the_control_plane(
+    command: Command, node_binaries: Binaries, tmp_path: Path
+) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """A shell on a node with kubeadm's files and its scheduler, a static pod, in the place of the bed's."""
+    bed = command.bed
+    for program, bundle in (("kubectl", "controlplane"), ("kubeadm", "kubelet")):
+        (tmp_path / program).symlink_to(node_binaries.path(program, bundle=bundle))
+
+    def run(script: str) -> subprocess.CompletedProcess[str]:
+        begin = f"export PATH={tmp_path}:$PATH; cd {command.manifests / 'overlays/in-place'}\n"
+        return bed.real.attempt(NODE, "bash", "-euo", "pipefail", "-c", begin + script)
+
+    for file, user in (("admin.conf", "admin"), ("scheduler.conf", "system:kube-scheduler")):
+        told = run(
+            f"kubectl --kubeconfig {bed.layout.kubeconfig(user)} config view --raw --flatten > {KUBERNETES}/{file}"
+        )
+        assert told.returncode == 0, told.stderr
+    cluster = {
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "ClusterConfiguration",
+        "kubernetesVersion": f"v{CONTROL_PLANE.kubernetes_version}",
+        "scheduler": {"extraArgs": [{"name": "v", "value": "3"}]},
+    }
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(cluster))
+    bed.stop_scheduler()
+    for phase in ("control-plane scheduler", f"upload-config kubeadm --kubeconfig {KUBERNETES}/admin.conf"):
+        told = run(f"kubeadm init phase {phase} --config {tmp_path}/cluster.yaml")
+        assert told.returncode == 0, told.stderr
+    eventually(lambda: scheduler_pod(bed) and is_ready(scheduler_pod(bed)), within_s=90, what="kubeadm's scheduler")
+    return run
+
+
+def scheduler_pod(bed: ControlPlane) -> dict[str, Any]:
+    """The static pod, as its kubelet tells of it; empty where it does not."""
+    found = bed.client.list_all("Pod", namespace="kube-system", params={"labelSelector": "component=kube-scheduler"})
+    return found[0] if found else {}
+
+
+def flags(bed: ControlPlane) -> list[str]:
+    return list(scheduler_pod(bed)["spec"]["containers"][0]["command"])
+
+
+def test_in_place_by_the_steps_of_its_readme_and_back(
+    command: Command, at_the_control_plane: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    """The keeper makes the certificates here; else these are the overlay and the steps as they are written."""
+    bed, run = command.bed, at_the_control_plane
+    mine = command.manifests / "overlays/mine"
+    mine.mkdir()
+    layers = {"resources": ["../in-place"], "components": ["../../components/self-signed"]}
+    (mine / "kustomization.yaml").write_text(yaml.safe_dump(layers))
+    readme = (mine.parent / "in-place/README.md").read_text()
+    steps = [textwrap.dedent(each) for each in re.findall(r"^ *```sh\n(.*?)^ *```$", readme, re.MULTILINE | re.DOTALL)]
+    _, certificate, configuration, check, manifest, check_again, undo = steps
+
+    told = command.deploy("--overlay", "mine", "--yes", "--timeout", "180")
+    assert (told.code, "does not ask kubesteer yet" in told.text) == (0, True), told.text
+
+    for step in (certificate, configuration):
+        done = run(step)
+        assert done.returncode == 0, done.stderr
+    early = run(check)
+    assert (early.returncode, early.stdout.count("FAULT")) == (2, 2), early.stdout
+    done = run(manifest)
+    assert done.returncode == 0, done.stderr
+    good = eventually(
+        lambda: run(check_again).returncode == 0, within_s=90, what="check.sh says all is well", every_s=2
+    )
+    assert good, run(check_again).stdout
+    eventually(lambda: CONFIG in flags(bed) and is_ready(scheduler_pod(bed)), within_s=60, what="the new scheduler")
+    assert "--v=3" in flags(bed)
+    told = command.deploy("--overlay", "mine")
+    assert (told.code, told.document["proof"]["holds"]) == (0, True), told.text
+
+    done = run(undo)
+    assert done.returncode == 0, done.stderr
+    eventually(lambda: CONFIG not in flags(bed) and is_ready(scheduler_pod(bed)), within_s=90, what="as it was")
+    assert command.run("undeploy", "--yes").code == 0
