@@ -5,17 +5,14 @@ In-place by the very commands of its README, on a node whose scheduler is kubead
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import shutil
-import ssl
 import subprocess
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import yaml
 
@@ -43,6 +40,7 @@ NODE = "real-0"
 """Of the control plane: its kubelet runs kubeadm's scheduler."""
 CONFIG = "--config=/etc/kubernetes/kubesteer/scheduler-config.yaml"
 FILES = "ca.crt", "tls.crt", "tls.key"
+PAIR = ("cert", "crt"), ("key", "key")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +90,9 @@ def own_etcd(command: Command, node_binaries: Binaries, tmp_path: Path) -> Itera
         etcd.kill()
 
 
-def test_rewards_in_an_etcd_of_the_users_own(command: Command, own_etcd: str, tmp_path: Path) -> None:
+def test_rewards_in_an_etcd_of_the_users_own(
+    command: Command, node_binaries: Binaries, own_etcd: str, tmp_path: Path
+) -> None:
     """Its clients' Secrets are somebody else's to `kubesteer keep --once`, which makes the others."""
     bed = command.bed
     file = command.manifests / "overlays/external-etcd/kustomization.yaml"
@@ -112,31 +112,15 @@ def test_rewards_in_an_etcd_of_the_users_own(command: Command, own_etcd: str, tm
     assert set(json.loads(made.stdout)["foreign"]) == {"kubesteer-extender-etcd", "kubesteer-agent-etcd"}
     told = command.deploy("--overlay", "external-etcd", "--yes", "--timeout", "180")
     assert (told.code, told.document["proof"]["holds"]) == (0, True), told.text
-    states = store(tmp_path, own_etcd)
-    found = eventually(lambda: len(states("/kubesteer/nodes/")) == 3, within_s=30, what="each agent's state in it")
-    assert found
+    as_agent = [f"--cacert={tmp_path / 'ca.crt'}", *(f"--{kind}={tmp_path / 'agent/tls'}.{end}" for kind, end in PAIR)]
+    asked = [node_binaries.path("etcdctl", bundle="inpods"), f"--endpoints={own_etcd}", *as_agent]
+    states = subprocess.run(
+        [*asked, "get", "--prefix", "--keys-only", "/kubesteer/nodes/"], capture_output=True, text=True, check=True
+    )
+    assert {each.rpartition("/")[2] for each in states.stdout.split()} == set(bed.real.names)
     assert bed.client.list_all("StatefulSet", namespace="kubesteer", api_version="apps/v1") == []
     told = command.run("undeploy", "--yes")
     assert (told.code, told.document["comparison"]["left"]) == (0, []), told.text
-
-
-def store(folder: Path, endpoint: str) -> Callable[[str], list[str]]:
-    """Asks etcd for the keys below a prefix, by its JSON gateway, as an agent."""
-    certificate = str(folder / "agent/tls.crt"), str(folder / "agent/tls.key")
-    tls = ssl.create_default_context(cafile=str(folder / "ca.crt"))
-    tls.load_cert_chain(*certificate)
-
-    def keys(prefix: str) -> list[str]:
-        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
-        asked = {"key": coded(prefix), "range_end": coded(end), "keys_only": True}
-        answer = httpx.post(f"https://{endpoint}/v3/kv/range", json=asked, verify=tls)
-        return [base64.b64decode(row["key"]).decode() for row in answer.raise_for_status().json().get("kvs", ())]
-
-    return keys
-
-
-def coded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 @pytest.fixture
@@ -157,13 +141,16 @@ def at_the_control_plane(
             f"kubectl --kubeconfig {bed.layout.kubeconfig(user)} config view --raw --flatten > {KUBERNETES}/{file}"
         )
         assert told.returncode == 0, told.stderr
+    kubeadm = {"apiVersion": "kubeadm.k8s.io/v1beta4"}
+    api = {"advertiseAddress": bed.real.addresses.machine, "bindPort": bed.layout.api_port}
     cluster = {
-        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        **kubeadm,
         "kind": "ClusterConfiguration",
         "kubernetesVersion": f"v{CONTROL_PLANE.kubernetes_version}",
         "scheduler": {"extraArgs": [{"name": "v", "value": "3"}]},
     }
-    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(cluster))
+    init = {**kubeadm, "kind": "InitConfiguration", "localAPIEndpoint": api}
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump_all([cluster, init]))
     bed.stop_scheduler()
     for phase in ("control-plane scheduler", f"upload-config kubeadm --kubeconfig {KUBERNETES}/admin.conf"):
         told = run(f"kubeadm init phase {phase} --config {tmp_path}/cluster.yaml")
@@ -205,10 +192,7 @@ def test_in_place_by_the_steps_of_its_readme_and_back(
     assert (early.returncode, early.stdout.count("FAULT")) == (2, 2), early.stdout
     done = run(manifest)
     assert done.returncode == 0, done.stderr
-    good = eventually(
-        lambda: run(check_again).returncode == 0, within_s=90, what="check.sh says all is well", every_s=2
-    )
-    assert good, run(check_again).stdout
+    eventually(lambda: run(check_again).returncode == 0, within_s=90, what="check.sh says all is well", every_s=2)
     eventually(lambda: CONFIG in flags(bed) and is_ready(scheduler_pod(bed)), within_s=60, what="the new scheduler")
     assert "--v=3" in flags(bed)
     told = command.deploy("--overlay", "mine")
