@@ -48,8 +48,8 @@ arrows: $(INSTALLED) ## Imports go one way
 
 check: lint types arrows test ## Everything a commit must pass
 
-cluster-binaries: $(INSTALLED) ## Build the real control plane (about 12 minutes the first time)
-	@$(RUN) -m tests.e2e.cluster build controlplane own kwok older helm
+cluster-binaries: $(INSTALLED) ## Build the real control plane (about 14 minutes the first time)
+	@$(RUN) -m tests.e2e.cluster build controlplane own kwok older helm certmanager
 
 node-binaries: cluster-binaries ## What real nodes need: Debian packages (as root), kubelet, containerd, CoreDNS, images (about 6 minutes)
 	@$(RUN) -m tests.e2e.cluster nodes

@@ -1,10 +1,11 @@
-"""`kubesteer deploy` with the overlays external-etcd and in-place on a whole real cluster, as their users go about it.
+"""`kubesteer deploy` with other overlays than its default on a whole real cluster, as their users go about it.
 
-In-place by the very commands of its README, on a node whose scheduler is kubeadm's static pod.
+With cert-manager's own controllers; with an etcd outside the cluster; in-place by the very commands of its README, on a node whose scheduler is kubeadm's static pod.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -16,9 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from kubesteer.certificates.issuing import common_name_of, dns_names_of, usages_of
+from kubesteer.certificates.pems import read_certificate, signed_by
+from kubesteer.certificates.values import wanted
 from tests.manifests.written import MANIFESTS
 
-from .cluster.bundles import CONTROL_PLANE
+from .cluster.bundles import CERT_MANAGER, CONTROL_PLANE
 from .cluster.fixtures import binaries, kubesteer_image, node_binaries, whole_bed
 from .cluster.nodes.certificates import Authority
 from .cluster.nodes.files import KUBERNETES
@@ -55,6 +59,37 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def command(whole_bed: ControlPlane, node_binaries: Binaries, manifests: Path) -> Command:
     return Command(whole_bed, node_binaries.path("kubectl"), manifests)
+
+
+@pytest.fixture
+def cert_manager(command: Command, node_binaries: Binaries) -> None:
+    """Its kinds, and its controllers beside the cluster."""
+    if not node_binaries.has(CERT_MANAGER):
+        pytest.fail("certmanager: not built; run `python -m tests.e2e.cluster build certmanager`", pytrace=False)
+    bed = command.bed
+    for file in node_binaries.files(CERT_MANAGER):
+        bed.kubectl("apply", "--server-side", "-f", str(file))
+    program = node_binaries.path("cert-manager", bundle=CERT_MANAGER.name)
+    bed.launch("cert-manager", [program, f"--kubeconfig={bed.kubeconfig}"], "", lambda: True)
+
+
+@pytest.mark.usefixtures("cert_manager")
+def test_certificates_by_cert_manager(command: Command) -> None:
+    told = command.deploy("--overlay", "cert-manager", "--yes", "--timeout", "180")
+    assert (told.code, told.document["proof"]["holds"]) == (0, True), told.text
+    for leaf in wanted("kubesteer").leaves:
+        signer, held = (secret(command.bed, name) for name in (leaf.authority, leaf.secret))
+        certificate = read_certificate(held["tls.crt"])
+        assert signed_by(certificate, read_certificate(signer["tls.crt"])), leaf.secret
+        said = common_name_of(certificate.subject), frozenset(usages_of(certificate)), dns_names_of(certificate)
+        assert said == (leaf.common_name, leaf.usages, leaf.dns_names)
+    told = command.run("undeploy", "--yes")
+    assert (told.code, told.document["comparison"]["left"]) == (0, []), told.text
+
+
+def secret(bed: ControlPlane, name: str) -> dict[str, bytes]:
+    data = bed.client.get("Secret", name, namespace="kubesteer")["data"]
+    return {file: base64.b64decode(content) for file, content in data.items()}
 
 
 @pytest.fixture

@@ -19,22 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bundles import ALWAYS, CONTROL_PLANE, EVERYTHING, KWOK, Bundle, Program
+from .bundles import ALWAYS, CONTROL_PLANE, EVERYTHING, Bundle, Program
 from .toolchain import find_go
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 PROGRESS_EVERY_S = 20.0
-KWOK_STAGES = (
-    "node/fast/node-initialize.yaml",
-    "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
-    "pod/fast/pod-ready.yaml",
-    "pod/fast/pod-complete.yaml",
-    "pod/fast/pod-delete.yaml",
-    "pod/chaos/pod-container-running-failed.yaml",
-    "pod/chaos/pod-init-container-running-failed.yaml",
-)
 
 
 class BuildError(Exception):
@@ -56,10 +47,10 @@ class Binaries:
         """Return a binary's path, or raise `NotBuiltError` with the command that builds it."""
         return self._existing(self.folders[bundle] / "bin" / program, bundle)
 
-    def kwok_stages(self) -> list[Path]:
-        """KWOK's own Stage files: what makes its nodes ready and its pods run, end or fail."""
-        folder = self.folders[KWOK.name] / "stages"
-        return [self._existing(folder / Path(stage).name, KWOK.name) for stage in KWOK_STAGES]
+    def files(self, bundle: Bundle) -> list[Path]:
+        """Those that the bundle keeps of a module's source: KWOK's Stages, cert-manager's definitions of kinds."""
+        folder = self.folders[bundle.name] / "files"
+        return [self._existing(folder / Path(file).name, bundle.name) for file in bundle.files]
 
     def has(self, bundle: Bundle) -> bool:
         return all((self.folders[bundle.name] / "bin" / program.name).exists() for program in bundle.programs)
@@ -102,8 +93,8 @@ def _folder(cache: Path, bundle: Bundle, go: Path) -> Path:
 def _build_bundle(bundle: Bundle, folder: Path, go: Path) -> None:
     binaries = folder / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
-    if bundle is KWOK and not (folder / "stages").exists():
-        _copy_stages(folder, _go(go, bundle.module, "mod", "download", "-json", "sigs.k8s.io/kwok"))
+    if bundle.files and not (folder / "files").exists():
+        _copy_files(bundle, folder, _go(go, bundle.module, "mod", "download", "-json", bundle.files_of))
     for program in bundle.programs:
         if not (binaries / program.name).exists():
             _compile(bundle, program, binaries, go)
@@ -155,14 +146,14 @@ def _report(process: subprocess.Popen[str], name: str, started_s: float) -> Sequ
     return tail
 
 
-def _copy_stages(folder: Path, download: str) -> None:
-    """Take KWOK's own Stage files from its source; `download` is what `go mod download -json` told of it."""
-    source = Path(json.loads(download)["Dir"]) / "kustomize" / "stage"
-    unfinished = folder / ".stages.unfinished"
+def _copy_files(bundle: Bundle, folder: Path, download: str) -> None:
+    """Take the files that the bundle names from their source; `download` is what `go mod download -json` told of it."""
+    source = Path(json.loads(download)["Dir"])
+    unfinished = folder / ".files.unfinished"
     unfinished.mkdir(exist_ok=True)
-    for stage in KWOK_STAGES:
-        shutil.copyfile(source / stage, unfinished / Path(stage).name)
-    unfinished.rename(folder / "stages")
+    for file in bundle.files:
+        shutil.copyfile(source / file, unfinished / Path(file).name)
+    unfinished.rename(folder / "files")
 
 
 def _go(go: Path, module: Path, *arguments: str) -> str:

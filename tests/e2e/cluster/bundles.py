@@ -33,6 +33,9 @@ class Bundle:
     static: bool = False
     """Built without cgo, so that the programs run in any root file system."""
     tags: str = ""
+    files_of: str = ""
+    """The module whose source has `files`, by their paths there, that are kept beside the programs."""
+    files: tuple[str, ...] = ()
 
     @property
     def kubernetes_version(self) -> str:
@@ -72,7 +75,13 @@ class Bundle:
         """Hash of all that the binaries depend on."""
         digest = hashlib.sha256()
         own = (*self.environment.values(), self.tags) if self.static else ()
-        for part in (go_environment, self.linker_flags, *(program.package for program in self.programs), *own):
+        for part in (
+            go_environment,
+            self.linker_flags,
+            *(program.package for program in self.programs),
+            *own,
+            *self.files,
+        ):
             digest.update(part.encode() + b"\0")
         for path in (self.module / "go.mod", self.module / "go.sum", *self.own_sources):
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -110,6 +119,19 @@ KWOK = Bundle(
     name="kwok",
     module=HERE / "kwok",
     programs=(Program("kwok", "sigs.k8s.io/kwok/cmd/kwok", 1.1),),
+    files_of="sigs.k8s.io/kwok",
+    files=tuple(
+        f"kustomize/stage/{stage}.yaml"
+        for stage in (
+            "node/fast/node-initialize",
+            "node/heartbeat-with-lease/node-heartbeat-with-lease",
+            "pod/fast/pod-ready",
+            "pod/fast/pod-complete",
+            "pod/fast/pod-delete",
+            "pod/chaos/pod-container-running-failed",
+            "pod/chaos/pod-init-container-running-failed",
+        )
+    ),
 )
 OLDER = Bundle(
     name="older",
@@ -159,7 +181,18 @@ HELM = Bundle(
     module=HERE / "helm",
     programs=(Program("helm", "helm.sh/helm/v4/cmd/helm", 1),),
 )
-EVERYTHING = (CONTROL_PLANE, OWN, KWOK, OLDER, KUBELET, CONTAINERD, IN_PODS, HELM)
+CERT_MANAGER = Bundle(
+    name="certmanager",
+    module=HERE / "certmanager",
+    programs=(Program("cert-manager", "./cert-manager", 2),),
+    own_sources=_own_sources(HERE / "certmanager"),
+    files_of="github.com/cert-manager/cert-manager",
+    files=tuple(
+        f"deploy/crds/cert-manager.io_{kind}.yaml"
+        for kind in ("certificaterequests", "certificates", "clusterissuers", "issuers")
+    ),
+)
+EVERYTHING = (CONTROL_PLANE, OWN, KWOK, OLDER, KUBELET, CONTAINERD, IN_PODS, HELM, CERT_MANAGER)
 NODES = (KUBELET, CONTAINERD, IN_PODS)
 """What real nodes need beside a control plane, and what runs in pods of a whole cluster."""
 ALWAYS = (CONTROL_PLANE, OWN, KWOK)

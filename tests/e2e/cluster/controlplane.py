@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from . import commands
+from . import bundles, commands
 from .bundles import CONTROL_PLANE, OLDER, OWN
 from .client import ApiError, Client
 from .nodes.real_nodes import RealNodes
@@ -188,7 +188,7 @@ class ControlPlane:
 
     def start_kwok(self, stages: Sequence[Mapping[str, Any]] = ()) -> Part:
         """Start KWOK with its own fast stages and these Stage objects: nodes become ready, pods on them run."""
-        files = self._binaries.kwok_stages()
+        files = self._binaries.files(bundles.KWOK)
         for number, stage in enumerate(stages):
             file = self.layout.directory / f"stage-{number}.json"
             file.write_text(json.dumps(stage))

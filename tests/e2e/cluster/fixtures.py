@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 def binaries() -> Binaries:
     """The built control plane. `make e2e` builds it first."""
     found = find(cache_folder(os.environ))
-    missing = [bundle.name for bundle in ALWAYS if not found.has(bundle)]
-    if missing:
+    if missing := [bundle.name for bundle in ALWAYS if not found.has(bundle)]:
         pytest.fail(f"{', '.join(missing)}: not built; run `python -m tests.e2e.cluster build`", pytrace=False)
     return found
 
