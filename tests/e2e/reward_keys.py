@@ -42,7 +42,7 @@ class Etcd:
         self._guard = Guard()
         log = self._directory / "etcd.log"
         process = Process("etcd", self._command, directory=self._directory, log=log, guard=self._guard)
-        process.wait_until(self._answers, within_s=10)
+        process.wait_until(self._answers, within_s=20)
         return self
 
     def __exit__(self, *_: object) -> None:

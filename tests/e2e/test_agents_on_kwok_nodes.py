@@ -158,7 +158,7 @@ class Fleet:
                 agent.learning.step(agent.book.runs)
 
         self.portal.call(judge)
-        eventually(lambda: not any(a.column.dirty() for a in self.agents.values()), within_s=10, what="all written")
+        eventually(lambda: not any(a.column.dirty() for a in self.agents.values()), within_s=20, what="all written")
 
     def pods_on(self, group: str) -> list[dict[str, Any]]:
         found = self.client.list_all("Pod", namespace="default", params={"labelSelector": f"podtype={TYPE}"})
@@ -327,7 +327,7 @@ def test_drained_and_deleted_pods_count_nothing(fleet: Fleet) -> None:
     drained, by_hand = fleet.groups["good"][:5], fleet.groups["good"][5:]
     visitors = {f"visits-{name}": name for name in drained + by_hand}
     fleet.client.create_all(typed(name, on) for name, on in visitors.items())
-    eventually(lambda: all(is_running(fleet.client.get("Pod", name)) for name in visitors), within_s=15, what="running")
+    eventually(lambda: all(is_running(fleet.client.get("Pod", name)) for name in visitors), within_s=30, what="running")
     evicted = drain(fleet, drained)
     deleted = [f"visits-{name}" for name in by_hand]
     deleted += [f"{name}-0" for group in ("memory", "pull", "slow") for name in fleet.groups[group]]
@@ -340,7 +340,7 @@ def test_drained_and_deleted_pods_count_nothing(fleet: Fleet) -> None:
     for name in fleet.groups["memory"]:
         fleet.deleted_ends[name] += ended_runs(last[f"{name}-0"])
     gone = {found["metadata"]["uid"] for found in last.values()}
-    eventually(lambda: not any(gone & a.book.runs.keys() for a in fleet.agents.values()), within_s=10, what="gone")
+    eventually(lambda: not any(gone & a.book.runs.keys() for a in fleet.agents.values()), within_s=20, what="gone")
     fleet.judge_all()
     others = [group for group in GROUPS if group not in RESTARTING]
     assert fleet.counts(*others) == {name: before[name] for group in others for name in fleet.groups[group]}

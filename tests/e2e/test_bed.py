@@ -164,7 +164,7 @@ def test_the_extender_that_does_nothing_lets_every_node_pass(
     command: list[str | Path] = [binaries.path("noop", bundle="own"), f"--addr=127.0.0.1:{port}"]
     with Guard() as guard:
         noop = Process("noop", command, directory=tmp_path, log=tmp_path / "noop.log", guard=guard)
-        noop.wait_until(lambda: _answers(f"{url}/healthz"), within_s=10)
+        noop.wait_until(lambda: _answers(f"{url}/healthz"), within_s=20)
         args: dict[str, Any] = {"Pod": {}, "Nodes": None, "NodeNames": ["a", "b"]}
         assert httpx.post(f"{url}/filter", json=args).json()["NodeNames"] == ["a", "b"]
         scores = [{"Host": "a", "Score": 0}, {"Host": "b", "Score": 0}]
@@ -217,7 +217,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     result = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
     directory, *pids = result.stdout.split()
     assert len(pids) == 2, result.stderr
-    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), within_s=5, what="programs gone")
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), within_s=20, what="programs gone")
     for file in sorted(Path(directory).rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     Path(directory).rmdir()

@@ -69,7 +69,7 @@ def test_one_round_from_nothing_makes_every_secret_and_waits_for_etcd(bed: Keepe
 
 
 def test_with_its_secrets_etcd_becomes_a_cluster_and_gets_its_users(bed: KeeperBed) -> None:
-    until(lambda: all((bed.secrets / name).exists() for name in NAMES), within_s=10)
+    until(lambda: all((bed.secrets / name).exists() for name in NAMES), within_s=20)
     bed.start_members()
     code, told = bed.keep_once()
     assert (code, told["faults"]) == (0, {}), told
@@ -163,7 +163,7 @@ def test_every_leaf_and_every_authority_is_rotated_under_load_and_no_request_is_
     until(lambda: all(is_rotated(bed, name, before[name]) for name in AUTHORITIES), within_s=150, saying=bed.logs)
     for leaf in WANTED.leaves:
         signer = data(bed, leaf.authority)
-        until(lambda: data(bed, leaf.secret)["ca.crt"] == signer["tls.crt"], within_s=10, saying=bed.logs)  # noqa: B023
+        until(lambda: data(bed, leaf.secret)["ca.crt"] == signer["tls.crt"], within_s=20, saying=bed.logs)  # noqa: B023
         held = data(bed, leaf.secret)
         assert signed_by(read_certificate(held["tls.crt"]), read_certificate(signer["tls.crt"]))
     until(lambda: is_settled(bed), within_s=60, saying=bed.logs)
@@ -369,7 +369,7 @@ def test_faults_of_the_api_server_and_of_etcd_are_told_once_and_survived(bed: Ke
     until(lambda: "cannot go on" in bed.log_of("faulty"), within_s=60, saying=bed.logs)
     bed.bed.restart("kube-apiserver")
     until(lambda: bed.readyz().get("ready") is True, within_s=60, saying=bed.logs)
-    until(lambda: "goes on" in bed.log_of("faulty"), within_s=10, saying=bed.logs)
+    until(lambda: "goes on" in bed.log_of("faulty"), within_s=20, saying=bed.logs)
     keeper.stop()
     log = bed.log_of("faulty")
     assert log.count('"part": "certificates"') == 2

@@ -102,7 +102,7 @@ def answer(bed: KeeperBed, name: str) -> tuple[set[str], str, bytes]:
         verdicts = {each["type"] for each in found.get("conditions", ())}
         return bool(found.get("certificate") or verdicts & {"Denied", "Failed"})
 
-    until(is_answered, within_s=15, saying=bed.logs)
+    until(is_answered, within_s=30, saying=bed.logs)
     conditions = {each["type"]: each["message"] for each in found["conditions"]}
     return set(conditions), list(conditions.values())[-1], base64.b64decode(found.get("certificate", ""))
 
@@ -278,14 +278,14 @@ def test_with_its_node_goes_what_an_agents_certificate_is_worth(bed: KeeperBed, 
     assert rewards(bed, files, "show")[0] == 0
     bearer = token(bed, "n2")
     bed.bed.client.delete("Node", "n2")
-    until(lambda: f"user {user} removed" in bed.log_of("keeper"), within_s=15, saying=bed.logs)
+    until(lambda: f"user {user} removed" in bed.log_of("keeper"), within_s=30, saying=bed.logs)
     code, told = rewards(bed, files, "show")
     assert (code != 0, "permission denied" in told) == (True, True), told
     name = asked(bed, bearer, ask(MAKER.key()))
     time.sleep(SEVERAL_ROUNDS_S)
     assert not bed.bed.client.request("GET", f"{REQUESTS}/{name}").get("status", {}).get("certificate")
     bed.bed.client.create(objects.node("n2"))
-    until(lambda: f"user {user_of(bed, 'n2')} made" in bed.log_of("keeper"), within_s=15, saying=bed.logs)
+    until(lambda: f"user {user_of(bed, 'n2')} made" in bed.log_of("keeper"), within_s=30, saying=bed.logs)
     code, told = rewards(bed, files, "show")
     assert (code != 0, "permission denied" in told) == (True, True), told
     time.sleep(SEVERAL_ROUNDS_S)

@@ -90,7 +90,7 @@ def scene(node_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> 
             bed.client.create_all(agent_pods.objects(settings(etcd.endpoint)), workers=1)
             eventually(lambda: ready_agents(scene) == 2, within_s=60, what="two agents ready")
             for node in bed.real.names:
-                eventually(lambda node=node: published(scene, node), within_s=15, what=f"{node}: published")  # type: ignore[misc]
+                eventually(lambda node=node: published(scene, node), within_s=30, what=f"{node}: published")  # type: ignore[misc]
             begin_stream(scene)
             yield scene
 
@@ -208,7 +208,7 @@ def test_every_run_of_a_crash_loop_is_counted_once(scene: Scene) -> None:
         ended = container_status(pod)["restartCount"] + (0 if is_running(pod) else 1)
         return bool(record and record["count"] == ended)
 
-    eventually(counted, within_s=5, what="as many outcomes as ended runs")
+    eventually(counted, within_s=20, what="as many outcomes as ended runs")
     assert {row["reason"] for row in scene.outcomes("real-0", "loops")} == {"Error (exit 3)"}
 
 
@@ -233,7 +233,7 @@ def test_a_pod_deleted_by_hand_is_no_outcome(scene: Scene) -> None:
     start(scene.client, typed("unwanted", FOREVER, node="real-0"))
     scene.client.delete("Pod", "unwanted", grace_period_s=1)
     scene.wait_for_the_agent("real-0", "after-unwanted")
-    eventually(lambda: "unwanted" not in names(scene), within_s=10, what="the pod gone")
+    eventually(lambda: "unwanted" not in names(scene), within_s=20, what="the pod gone")
     assert scene.outcomes("real-0", "unwanted") == []
 
 

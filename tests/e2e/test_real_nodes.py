@@ -89,7 +89,7 @@ print(json.load(urllib.request.urlopen(request, context=trusted))["gitVersion"])
     del made["spec"]["nodeName"]
     [running] = start(client, made)
     assert running["spec"]["nodeName"] in real_bed.real.names
-    eventually(lambda: real_bed.kubectl("logs", "asks").strip() == "v1.37.2", within_s=10, what="the pod's own answer")
+    eventually(lambda: real_bed.kubectl("logs", "asks").strip() == "v1.37.2", within_s=20, what="the pod's own answer")
 
 
 def test_a_container_that_exits_1_is_started_again_and_backs_off(client: Client) -> None:
@@ -236,7 +236,7 @@ def test_a_cut_link_leaves_the_node_ready_and_its_pods_alone_also_over_a_kubelet
     finally:
         real_bed.real.mend("real-1")
     assert real_bed.real.run("real-1", "cat", "/sys/class/net/eth1/carrier").strip() == "1"
-    eventually(reaches, within_s=10, what="the way to the other node")
+    eventually(reaches, within_s=20, what="the way to the other node")
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_kwok_nodes_stand_beside_real_ones_and_down_leaves_nothing(node_binaries
         assert leftovers(note.directory, interface) != []
     finally:
         assert down(tmp_path / "running.json") == 9
-    eventually(lambda: leftovers(note.directory, interface) == [], within_s=5, what="nothing left")
+    eventually(lambda: leftovers(note.directory, interface) == [], within_s=20, what="nothing left")
 
 
 @pytest.mark.usefixtures("node_binaries")
@@ -326,8 +326,8 @@ os.kill(os.getpid(), signal.SIGKILL)
     result = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
     directory, interface, *pids = result.stdout.split()
     assert len(pids) == 7, result.stderr
-    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), within_s=5, what="programs gone")
-    eventually(lambda: leftovers(Path(directory), interface) == [], within_s=10, what="nothing left")
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), within_s=20, what="programs gone")
+    eventually(lambda: leftovers(Path(directory), interface) == [], within_s=20, what="nothing left")
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,7 @@ def test_a_released_volume_can_be_made_anew(whole_bed: ControlPlane, client: Cli
     client.delete("PersistentVolumeClaim", "once")
     eventually(lambda: phase() == "Released", within_s=30, what="volume released")
     whole_bed.real.renew_volumes(node)
-    eventually(lambda: phase() == "Available", within_s=10, what="volume available")
+    eventually(lambda: phase() == "Available", within_s=20, what="volume available")
     folder = Path(client.get("PersistentVolume", volume)["spec"]["local"]["path"])
     assert list(folder.iterdir()) == []
     mine = [thing for thing in client.list_all("PersistentVolume") if thing["metadata"]["name"].startswith(node)]

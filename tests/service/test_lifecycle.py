@@ -70,7 +70,7 @@ async def test_a_kept_connection_is_kept_for_two_minutes_or_more() -> None:
 
 
 async def test_while_draining_it_is_not_ready_at_once_but_still_answers() -> None:
-    built = service(**on_free_ports(listen={"drain_s": 1.0}))
+    built = service(**on_free_ports(listen={"drain_s": 3.0}))
     async with running(built) as (port, ops_port):
         assert (await get(ops_port, "/readyz"))[0] == 200
         start_s = time.monotonic()
@@ -82,7 +82,7 @@ async def test_while_draining_it_is_not_ready_at_once_but_still_answers() -> Non
         async with connected(port) as (reader, writer):
             writer.write(http_post("filter", BODY))
             assert (await read_answer(reader))[0] == 200
-        assert time.monotonic() - start_s < 1.0
+        assert time.monotonic() - start_s < 3.0
 
 
 async def test_while_draining_each_answer_ends_its_connection_and_says_so() -> None:
