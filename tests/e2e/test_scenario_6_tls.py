@@ -206,7 +206,9 @@ def test_an_authority_of_clients_that_was_replaced_is_no_longer_trusted(
         place(bed, "before")
         bed.stop_scheduler()
         new.file.replace(old.file)
-        eventually(lambda: "certificate reread" in extender.process.log_tail(), within_s=20, what="the files read again")
+        eventually(
+            lambda: "certificate reread" in extender.process.log_tail(), within_s=20, what="the files read again"
+        )
         start_scheduler(calling(extender, server, before))
         bed.client.create(pod("refused", requests={"cpu": "100m"}))
         assert why_pending(bed.client, "refused").startswith(f'Post "{extender.url}/filter": ')
