@@ -1,6 +1,7 @@
 """`kubesteer deploy` with other overlays than its default on a whole real cluster, as their users go about it.
 
-With cert-manager's own controllers; with an etcd outside the cluster; in-place by the very commands of its README, on a node whose scheduler is kubeadm's static pod.
+With cert-manager's own controllers; with an etcd outside the cluster; in-place by the very commands of its README, on a
+node whose scheduler is kubeadm's static pod.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -32,7 +33,7 @@ from .deploy_command import Command, add_settings
 from .real_pods import is_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from .cluster.build import Binaries
@@ -93,7 +94,7 @@ def secret(bed: ControlPlane, name: str) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def own_etcd(command: Command, node_binaries: Binaries, tmp_path: Path) -> Iterator[str]:
+def own_etcd(command: Command, node_binaries: Binaries, tmp_path: Path) -> str:
     """An etcd outside the cluster, over mTLS, with its clients' Secrets in the cluster; gives its address."""
     bed = command.bed
     client, peer = free_ports(2)
@@ -120,9 +121,8 @@ def own_etcd(command: Command, node_binaries: Binaries, tmp_path: Path) -> Itera
         f"--cert-file={tmp_path / 'tls.crt'}",
         f"--key-file={tmp_path / 'tls.key'}",
     ]
-    with subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as etcd:
-        yield f"{host}:{client}"
-        etcd.kill()
+    bed.launch("own-etcd", started, "", lambda: True)
+    return f"{host}:{client}"
 
 
 def test_rewards_in_an_etcd_of_the_users_own(
@@ -190,18 +190,15 @@ def at_the_control_plane(
     for phase in ("control-plane scheduler", f"upload-config kubeadm --kubeconfig {KUBERNETES}/admin.conf"):
         told = run(f"kubeadm init phase {phase} --config {tmp_path}/cluster.yaml")
         assert told.returncode == 0, told.stderr
-    eventually(lambda: scheduler_pod(bed) and is_ready(scheduler_pod(bed)), within_s=90, what="kubeadm's scheduler")
+    eventually(lambda: scheduler_runs(bed, configured=False), within_s=90, what="kubeadm's scheduler")
     return run
 
 
-def scheduler_pod(bed: ControlPlane) -> dict[str, Any]:
-    """The static pod, as its kubelet tells of it; empty where it does not."""
+def scheduler_runs(bed: ControlPlane, *, configured: bool) -> bool:
+    """kubeadm's static pod is ready, with the flags of its cluster, and with kubesteer's configuration or without it."""
     found = bed.client.list_all("Pod", namespace="kube-system", params={"labelSelector": "component=kube-scheduler"})
-    return found[0] if found else {}
-
-
-def flags(bed: ControlPlane) -> list[str]:
-    return list(scheduler_pod(bed)["spec"]["containers"][0]["command"])
+    commands = [each["spec"]["containers"][0]["command"] for each in found if is_ready(each)]
+    return any("--v=3" in each and (CONFIG in each) == configured for each in commands)
 
 
 def test_in_place_by_the_steps_of_its_readme_and_back(
@@ -228,12 +225,11 @@ def test_in_place_by_the_steps_of_its_readme_and_back(
     done = run(manifest)
     assert done.returncode == 0, done.stderr
     eventually(lambda: run(check_again).returncode == 0, within_s=90, what="check.sh says all is well", every_s=2)
-    eventually(lambda: CONFIG in flags(bed) and is_ready(scheduler_pod(bed)), within_s=60, what="the new scheduler")
-    assert "--v=3" in flags(bed)
+    eventually(lambda: scheduler_runs(bed, configured=True), within_s=60, what="the new scheduler")
     told = command.deploy("--overlay", "mine")
     assert (told.code, told.document["proof"]["holds"]) == (0, True), told.text
 
     done = run(undo)
     assert done.returncode == 0, done.stderr
-    eventually(lambda: CONFIG not in flags(bed) and is_ready(scheduler_pod(bed)), within_s=90, what="as it was")
+    eventually(lambda: scheduler_runs(bed, configured=False), within_s=90, what="as it was")
     assert command.run("undeploy", "--yes").code == 0
