@@ -20,18 +20,29 @@ if TYPE_CHECKING:
     from cryptography.x509.extensions import ExtensionType
 
 HOUR = dt.timedelta(hours=1)
+KEY_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 USAGES = {"server auth": ExtendedKeyUsageOID.SERVER_AUTH, "client auth": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
 class Authority:
     """Signs what its own `ca_file` vouches for; all files are in one folder."""
 
-    def __init__(self, folder: Path, name: str, *, ends: dt.timedelta = HOUR) -> None:
+    def __init__(self, folder: Path, name: str, *, ends: dt.timedelta = HOUR, has_usage: bool = True) -> None:
+        """Without a usage, as old ones are, it says only that it is an authority."""
         self._folder, self._name = folder, name
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.ca_file = folder / f"{name}.crt"
-        is_authority = x509.BasicConstraints(ca=True, path_length=None)
-        self.ca_file.write_bytes(self._signed(name, self._key, ends, [is_authority]))
+        self.ca_file.write_bytes(self._signed(name, self._key, ends, authority_extensions()[: 2 if has_usage else 1]))
 
     def issue(
         self,
@@ -94,6 +105,12 @@ class Authority:
         for extension in extensions:
             builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def authority_extensions() -> list[ExtensionType]:
+    """What says that a certificate signs others; the first is critical by rule."""
+    usage = dict.fromkeys(KEY_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
+    return [x509.BasicConstraints(ca=True, path_length=None), x509.KeyUsage(**usage)]
 
 
 def _signer(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:

@@ -15,6 +15,7 @@ from typing import Self
 
 import aiohttp
 
+from kubesteer.clients.trust import trusting
 from kubesteer.model.errors import InvalidSettings, MetricsUnavailable
 from kubesteer.model.quantity import shown
 
@@ -118,11 +119,9 @@ class MetricsServer:
 
 def _tls(access: ServerAccess) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=access.ca_file)
+        context = trusting(access.ca_file)
     except OSError as exc:
         raise InvalidSettings(f"ca_file {access.ca_file}: {exc}; give a PEM file of certificates") from exc
-    # Python 3.13 refuses cluster CAs without a key identifier, which Kubernetes' own clients take.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if access.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -78,6 +78,7 @@ class Facts:
     def brings_scheduler(self) -> bool:
         """A second one; else kubesteer is for the cluster's own."""
         return _has(self, "Deployment", "kubesteer-scheduler")
+
     slo_names: Sequence[str] = ()
     ops: OpsPort = field(default_factory=lambda: ops_port({}))
 

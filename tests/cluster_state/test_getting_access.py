@@ -117,9 +117,12 @@ async def test_a_kubeconfig_that_is_not_there_is_told_so_and_one_of_several_may_
     assert (await from_kubeconfig(f"{tmp_path / 'absent'}{os.pathsep}{path}")()).url == api.url
 
 
-async def test_a_kubeconfig_gives_the_ca_of_its_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "has_usage", [True, False], ids=["an authority", "an old one, which Python 3.13 refuses by itself"]
+)
+async def test_a_kubeconfig_gives_the_ca_of_its_server(tmp_path: Path, has_usage: bool) -> None:
     api = FakeApi()
-    await api.start(Authority(tmp_path, "ca").server())
+    await api.start(Authority(tmp_path, "ca", has_usage=has_usage).server())
     try:
         api.put(node("a"))
         server_url = f"https://127.0.0.1:{api.port}"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kubesteer.clients.trust import trusting
 from kubesteer.model.errors import ClusterUnavailable
 
 _TIMEOUT_S = 15.0
@@ -64,5 +65,4 @@ def _socket(port: int, request: Request) -> socket.socket:
     plain = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
     if request.authority_pem is None:
         return plain
-    trusted = ssl.create_default_context(cadata=request.authority_pem)
-    return trusted.wrap_socket(plain, server_hostname=request.server_name)
+    return trusting(authority_pem=request.authority_pem).wrap_socket(plain, server_hostname=request.server_name)

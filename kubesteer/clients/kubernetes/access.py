@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from kubesteer.clients.trust import trusting
 from kubesteer.model.errors import InvalidSettings
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -103,9 +104,7 @@ def _any_is_there(paths: str) -> bool:
 
 
 def _tls_context(ca_file: str | None, cert_file: str | None = None, key_file: str | None = None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
-    # Python 3.13 refuses cluster CAs without a key identifier, which Kubernetes' own clients take.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context = trusting(ca_file)
     if cert_file:
         context.load_cert_chain(cert_file, key_file)
     return context
