@@ -49,7 +49,11 @@ class Scene:
         """The agents' pods that are not being deleted, by node."""
         chosen = {"labelSelector": f"app={agent_pods.NAME}"}
         pods = self.client.list_all("Pod", namespace=agent_pods.NAMESPACE, params=chosen)
-        return {p["spec"]["nodeName"]: p for p in pods if "deletionTimestamp" not in p["metadata"]}
+        return {
+            p["spec"]["nodeName"]: p
+            for p in pods
+            if "nodeName" in p["spec"] and "deletionTimestamp" not in p["metadata"]
+        }
 
     def outcomes(self, node: str, pod_type: str) -> list[dict[str, Any]]:
         """What the node's agent wrote of a type, newest last."""
