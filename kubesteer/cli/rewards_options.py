@@ -22,6 +22,7 @@ VARIABLES = {
     "ca_file": "KUBESTEER_ETCD_CA_FILE",
     "cert_file": "KUBESTEER_ETCD_CERT_FILE",
     "key_file": "KUBESTEER_ETCD_KEY_FILE",
+    "server_name": "KUBESTEER_ETCD_SERVER_NAME",
     "user": "KUBESTEER_ETCD_USER",
     "password_file": "KUBESTEER_ETCD_PASSWORD_FILE",
     "file": "KUBESTEER_REWARDS_FILE",
@@ -48,6 +49,9 @@ class StoreOptions:
     ca_file: Annotated[Path | None, _option("ca_file", "CA of etcd's certificate (PEM); switches TLS on.")] = None
     cert_file: Annotated[Path | None, _option("cert_file", "Client certificate (PEM).")] = None
     key_file: Annotated[Path | None, _option("key_file", "Its key (PEM).")] = None
+    server_name: Annotated[
+        str | None, _option("server_name", "What etcd's certificate must name; without it, the endpoint.")
+    ] = None
     user: Annotated[str | None, _option("user", "etcd user.")] = None
     password_file: Annotated[Path | None, _option("password_file", "File with the user's password.")] = None
     file: Annotated[Path | None, _option("file", "A rewards file (YAML, or JSON) instead of etcd.")] = None

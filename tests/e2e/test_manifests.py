@@ -79,6 +79,8 @@ def bed(empty_bed: ControlPlane) -> ControlPlane:
     empty_bed.kubectl("apply", "--server-side", "-k", str(everything(empty_bed)))
     agent = objects.pod("agent", namespace="kubesteer", spec={"nodeName": OWN, "serviceAccountName": ACCOUNT})
     empty_bed.client.create(agent)
+    for namespace in ("default", "kube-system"):
+        empty_bed.client.create(objects.pod("victim", namespace=namespace, spec={"nodeName": OTHER}))
     eventually(lambda: refuses(empty_bed), within_s=20, what="the policy is in force")
     return empty_bed
 
@@ -335,10 +337,58 @@ def test_an_agent_may_not_change(
     ],
 )
 def test_an_agent_has_no_right_to(agent: Client, method: str, path: str, body: dict[str, Any] | None) -> None:
+    refuses_by_rights(agent, method, path, body)
+
+
+def refuses_by_rights(agent: Client, method: str, path: str, body: dict[str, Any] | None) -> None:
     with pytest.raises(ApiError) as refused:
-        agent.request(method, path, body)
+        agent.request(method, path, body, content_type=MERGE if method == "PATCH" else JSON)
     assert refused.value.status == 403
     assert RBAC in str(refused.value)
+
+
+BINDING = {
+    "apiVersion": "v1",
+    "kind": "Binding",
+    "metadata": {"name": "victim"},
+    "target": {"kind": "Node", "name": OWN},
+}
+EVICTION = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "victim"}}
+ON_PODS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
+    "patched": ("PATCH", "", {"metadata": {"labels": {"a": "b"}}}),
+    "replaced": ("PUT", "", objects.pod("victim")),
+    "deleted": ("DELETE", "", None),
+    "deleted with all of its namespace": ("DELETE", "..", None),
+    "told to have failed": ("PATCH", "/status", status(phase="Failed")),
+    "resized": ("PATCH", "/resize", {"spec": {}}),
+    "bound to the own node": ("POST", "/binding", BINDING),
+    "evicted": ("POST", "/eviction", EVICTION),
+    "given a container": ("PATCH", "/ephemeralcontainers", {"spec": {"ephemeralContainers": []}}),
+    "a shell in it": ("POST", "/exec?command=sh", None),
+    "attached to": ("POST", "/attach", None),
+    "its ports": ("POST", "/portforward", None),
+    "its pages": ("GET", "/proxy/", None),
+    "its log": ("GET", "/log", None),
+}
+
+
+@pytest.mark.parametrize("namespace", ["default", "kube-system"])
+@pytest.mark.parametrize("attack", ON_PODS)
+def test_an_agent_only_reads_another_nodes_pod(agent: Client, bed: ControlPlane, namespace: str, attack: str) -> None:
+    """That it reads all pods is the exception: rights know no field of a pod, such as its node."""
+    method, end, body = ON_PODS[attack]
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    refuses_by_rights(agent, method, pods if end == ".." else f"{pods}/victim{end}", body)
+    assert bed.client.get("Pod", "victim", namespace=namespace)["spec"]["nodeName"] == OTHER
+
+
+@pytest.mark.parametrize(
+    ("method", "end"), [("GET", ""), ("GET", "/x"), ("POST", ""), ("PATCH", "/x"), ("DELETE", "/x"), ("DELETE", "")]
+)
+@pytest.mark.parametrize("namespace", ["default", "kube-system", "kubesteer"])
+def test_an_agent_has_no_right_to_anybodys_secrets(agent: Client, method: str, namespace: str, end: str) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}}
+    refuses_by_rights(agent, method, f"/api/v1/namespaces/{namespace}/secrets{end}", secret)
 
 
 @pytest.mark.parametrize(

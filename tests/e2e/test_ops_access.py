@@ -297,12 +297,13 @@ def raw(url: str, authority: Authority, request: str) -> int:
         return int(connection.recv(4096).split()[1])
 
 
-def test_a_proxy_in_the_middle_is_noticed_before_the_token_is_sent(
-    bed: ControlPlane, extender: str, tmp_path: Path
+def test_a_server_of_another_authority_is_noticed_before_the_token_is_sent(
+    bed: ControlPlane, extender: str, agent: str, tmp_path: Path
 ) -> None:
-    """As Prometheus is told to: the authority is checked, and the name."""
-    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        get(extender, Authority(tmp_path, "another"), "/metrics", token(bed, "kubesteer-metrics"))
+    """As Prometheus is told to: whoever trusts the wire authority alone sends nothing to anybody else."""
+    for url in (extender, agent):
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            get(url, Authority(tmp_path, "another"), "/metrics", token(bed, "kubesteer-metrics"))
 
 
 def test_a_right_and_a_token_that_are_taken_away_end_within_their_time(

@@ -19,6 +19,8 @@ from kubesteer.model.etcd_users import ROOT, agent_user
 from tests.rewards.etcd_server import EtcdServer
 
 PREFIX = "/k"
+SERVICE = "kubesteer-etcd.kubesteer.svc"
+"""A name of every member's certificate."""
 MAKER = Maker(lambda: ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number)
 DAY = timedelta(days=1)
 
@@ -36,6 +38,10 @@ class Identities:
     def of(self, name: str) -> tuple[Path, Path]:
         """A client's certificate and key."""
         return self._files(name, Usage.CLIENT)
+
+    def of_server(self) -> tuple[Path, Path]:
+        """etcd's own."""
+        return self._server
 
     def server_flags(self) -> list[str]:
         cert, key = self._server
@@ -60,7 +66,7 @@ class Identities:
                 serial=MAKER.serial(),
                 common_name=name,
                 usages=[usage],
-                dns_names=["localhost"] if usage is Usage.SERVER else [],
+                dns_names=["localhost", SERVICE] if usage is Usage.SERVER else [],
                 now=datetime.now(UTC),
                 lasts=DAY,
             )
@@ -72,9 +78,9 @@ class Identities:
 class SecuredEtcd(EtcdServer):
     """Reached by its name: certificates of kubesteer are for names, not for addresses."""
 
-    def __init__(self) -> None:
+    def __init__(self, *flags: str) -> None:
         self.identities = Identities()
-        super().__init__(certificates=self.identities)  # type: ignore[arg-type]
+        super().__init__(*flags, certificates=self.identities)  # type: ignore[arg-type]
 
     @property
     def address(self) -> str:

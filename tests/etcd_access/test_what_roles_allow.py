@@ -11,15 +11,15 @@ import grpc
 import pytest
 from aetcd import rpc
 
-from kubesteer.clients.rewards.claims import claim_key
+from kubesteer.clients.rewards.claims import claim_key, claims_range
 from kubesteer.clients.rewards.etcd import connect, etcd_column, etcd_node_states, etcd_source, etcd_writer
-from kubesteer.clients.rewards.etcd_access import EtcdAccess
+from kubesteer.clients.rewards.etcd_access import EtcdAccess, agents_role
 from kubesteer.clients.rewards.etcd_caller import EtcdCaller
 from kubesteer.clients.rewards.etcd_connection import EtcdConnection
 from kubesteer.model.errors import StoreUnavailable
-from kubesteer.model.etcd_users import EXTENDER
-from kubesteer.model.node_state import NodeState, state_key
-from kubesteer.model.reward import encode_key, node_range, table_range
+from kubesteer.model.etcd_users import AGENT, EXTENDER
+from kubesteer.model.node_state import NodeState, state_key, states_range
+from kubesteer.model.reward import below, encode_key, node_range, table_range
 from kubesteer.rewards.table import RewardTable
 from tests.etcd_access.secured import PREFIX, SecuredEtcd, base_roles, of_node, user_of
 from tests.rewards.stores import TEN_AT_NIGHT_S, eventually, means, reward, running
@@ -102,9 +102,9 @@ def delete(key: bytes, end: bytes = b"") -> Attack:
     return lambda etcd: etcd.call("KV", "DeleteRange", rpc.DeleteRangeRequest(key=key, range_end=end))
 
 
-def in_a_transaction(key: bytes) -> Attack:
-    operation = rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=b"{}"))
-    return lambda etcd: etcd.call("KV", "Txn", rpc.TxnRequest(success=[operation]))
+def in_a_transaction(*keys: bytes) -> Attack:
+    operations = [rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=b"{}")) for key in keys]
+    return lambda etcd: etcd.call("KV", "Txn", rpc.TxnRequest(success=operations))
 
 
 def read(key: bytes, end: bytes = b"") -> Attack:
@@ -116,6 +116,23 @@ def auth(method: str, request: Any) -> Attack:
 
 
 EVERYTHING = rpc.Permission(permType=2, key=b"\0", range_end=b"\0")
+
+
+def on_users(user: str) -> dict[str, Attack]:
+    """Ways of this user to more rights."""
+    return {
+        "more rights for its role": auth(
+            "RoleGrantPermission", rpc.AuthRoleGrantPermissionRequest(name=user, perm=EVERYTHING)
+        ),
+        "the role root": auth("UserGrantRole", rpc.AuthUserGrantRoleRequest(user=user, role="root")),
+        "a user of its own": auth("UserAdd", rpc.AuthUserAddRequest(name="evil", password="x")),
+        "another's password": auth("UserChangePassword", rpc.AuthUserChangePasswordRequest(name="root", password="x")),
+        "authentication off": auth("AuthDisable", rpc.AuthDisableRequest()),
+    }
+
+
+SHARED = {"rewards": table_range(PREFIX), "states": states_range(PREFIX), "claims": claims_range(PREFIX)}
+"""What every agent may write where all have one certificate."""
 ATTACKS = {
     "put of another node's record": put(encode_key(PREFIX, OTHER, "web")),
     "put of another node's state": put(state_key(PREFIX, OTHER)),
@@ -130,14 +147,29 @@ ATTACKS = {
     "put in a transaction": in_a_transaction(encode_key(PREFIX, OTHER, "web")),
     "read of everything": read(b"\0", b"\0"),
     "read outside the prefix": read(b"/elsewhere"),
-    "more rights for its role": auth(
-        "RoleGrantPermission", rpc.AuthRoleGrantPermissionRequest(name=user_of(OWN), perm=EVERYTHING)
-    ),
-    "the role root": auth("UserGrantRole", rpc.AuthUserGrantRoleRequest(user=user_of(OWN), role="root")),
-    "a user of its own": auth("UserAdd", rpc.AuthUserAddRequest(name="evil", password="x")),
-    "another's password": auth("UserChangePassword", rpc.AuthUserChangePasswordRequest(name="root", password="x")),
-    "authentication off": auth("AuthDisable", rpc.AuthDisableRequest()),
+    **on_users(user_of(OWN)),
 }
+BEYOND = {
+    "put outside the prefix": put(b"/elsewhere"),
+    "put of the prefix itself": put(PREFIX.encode()),
+    "put of a version to come": put(f"{PREFIX}/v2/n1/web".encode()),
+    "put in a transaction": in_a_transaction(b"/elsewhere"),
+    "put in a transaction, behind one that is allowed": in_a_transaction(encode_key(PREFIX, OWN, "web"), b"/elsewhere"),
+    "delete outside the prefix": delete(b"/elsewhere"),
+    "delete of all that is below the prefix": delete(*below(f"{PREFIX}/".encode())),
+    "delete of everything": delete(b"\0", b"\0"),
+    "read of everything": read(b"\0", b"\0"),
+    "read outside the prefix": read(b"/elsewhere"),
+    **{
+        f"{what} {where} the {name}": attack(key)
+        for name, span in SHARED.items()
+        for what, attack in (("put", put), ("delete", delete), ("put in a transaction", in_a_transaction))
+        for where, key in (("just after", span.end), ("just before", span.start[:-1]))
+    },
+    **{f"delete of the {name} and one key more": delete(span.start, span.end + b"\0") for name, span in SHARED.items()},
+    **on_users(AGENT),
+}
+"""What the certificate that all agents share does not open."""
 
 
 async def tried(etcd: SecuredEtcd, user: str, attack: Attack) -> str:
@@ -156,6 +188,37 @@ async def tried(etcd: SecuredEtcd, user: str, attack: Attack) -> str:
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_an_agent_gets_no_further_than_its_own_nodes_range(etcd: SecuredEtcd, attack: str) -> None:
     assert DENIED in await tried(etcd, user_of(OWN), ATTACKS[attack])
+
+
+@pytest.fixture
+async def shared(guarded: SecuredEtcd) -> SecuredEtcd:
+    """As in the default deployment: one user for all agents."""
+    access = guarded.access()
+    await access.mend([*base_roles(), agents_role(PREFIX)], {}, looks=9)
+    await access.close()
+    return guarded
+
+
+@pytest.mark.parametrize("attack", BEYOND)
+async def test_the_certificate_of_all_agents_writes_nothing_but_rewards_states_and_claims(
+    shared: SecuredEtcd, attack: str
+) -> None:
+    assert DENIED in await tried(shared, AGENT, BEYOND[attack])
+
+
+@pytest.mark.parametrize("name", SHARED)
+async def test_the_certificate_of_all_agents_writes_every_nodes_rewards_states_and_claims(
+    shared: SecuredEtcd, name: str
+) -> None:
+    span = SHARED[name]
+    for allowed in (
+        put(span.start + b"n1"),
+        in_a_transaction(span.start + b"n2"),
+        read(*below(f"{PREFIX}/".encode())),
+        delete(span.start + b"n1"),
+        delete(span.start, span.end),
+    ):
+        assert await tried(shared, AGENT, allowed) == ""
 
 
 @pytest.mark.parametrize("attack", [*ATTACKS, "own"])
@@ -188,12 +251,20 @@ async def test_what_hangs_on_another_nodes_leases_cannot_be_ended_by_an_agent(et
 
 
 @pytest.mark.parametrize("user", ["root", EXTENDER, user_of(OWN)])
-def test_snapshots_and_defragmentation_are_for_root(guarded: SecuredEtcd, etcd: SecuredEtcd, user: str) -> None:
+def test_snapshots_and_defragmentation_are_for_root(etcd: SecuredEtcd, user: str) -> None:
     """As the nightly job does them, with the certificate of the maintenance Secret."""
-    assert etcd is guarded
-    ca, (cert, key) = guarded.identities.ca, guarded.identities.of(user)
+    maintained(etcd, user)
+
+
+def test_snapshots_and_defragmentation_are_not_for_the_certificate_of_all_agents(shared: SecuredEtcd) -> None:
+    maintained(shared, AGENT)
+
+
+def maintained(server: SecuredEtcd, user: str) -> None:
+    """Root may, everybody else is refused."""
+    ca, (cert, key) = server.identities.ca, server.identities.of(user)
     credentials = grpc.ssl_channel_credentials(ca.read_bytes(), key.read_bytes(), cert.read_bytes())
-    with grpc.secure_channel(guarded.address, credentials) as channel:
+    with grpc.secure_channel(server.address, credentials) as channel:
         stub = rpc.MaintenanceStub(channel)
         if user == "root":
             assert sum(len(part.blob) for part in stub.Snapshot(rpc.SnapshotRequest(), timeout=5)) > 0

@@ -29,6 +29,7 @@ FILE = Path("some.pem")
         ({"endpoints": ("https://a:1", "b:2")}, "mix https://"),
         ({"endpoints": ("http://a:1",), "ca_file": FILE}, "write https://"),
         ({"cert_file": FILE}, "cert_file and key_file"),
+        ({"server_name": "etcd"}, "server_name 'etcd' is for TLS"),
         ({"user": "agent"}, "user and password"),
         ({"page_size": 0}, "page_size 0"),
         ({"heartbeat_s": float("nan")}, "heartbeat_s nan"),

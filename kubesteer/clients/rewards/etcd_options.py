@@ -51,6 +51,8 @@ class EtcdOptions:
     cert_file: Path | None = None
     """This client's certificate, with `key_file`. Files are read anew for every connection, so they may be rotated."""
     key_file: Path | None = None
+    server_name: str | None = None
+    """What the server's certificate must name, where it is not the address: behind a tunnel, or on another host."""
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     page_size: int = 1000
@@ -72,10 +74,7 @@ class EtcdOptions:
             raise InvalidSettings("endpoints is empty; name one host:port or more")
         for endpoint in self.endpoints:
             _require_address(endpoint)
-        if len({endpoint.startswith("https://") for endpoint in self.endpoints}) > 1:
-            raise InvalidSettings(f"endpoints {self.endpoints!r} mix https:// with plain ones; write all alike")
-        if self.tls and any(endpoint.startswith("http://") for endpoint in self.endpoints):
-            raise InvalidSettings(f"endpoints {self.endpoints!r} are plain but TLS files are given; write https://")
+        self._require_tls_as_told()
         for one, other in (("cert_file", "key_file"), ("user", "password")):
             if (getattr(self, one) is None) != (getattr(self, other) is None):
                 raise InvalidSettings(f"{one} and {other} belong together; give both or neither")
@@ -87,6 +86,14 @@ class EtcdOptions:
                 f"backoff_first_s {self.backoff_first_s!r} is not above 0 and up to backoff_longest_s"
                 f" {self.backoff_longest_s!r}"
             )
+
+    def _require_tls_as_told(self) -> None:
+        if len({endpoint.startswith("https://") for endpoint in self.endpoints}) > 1:
+            raise InvalidSettings(f"endpoints {self.endpoints!r} mix https:// with plain ones; write all alike")
+        if self.tls and any(endpoint.startswith("http://") for endpoint in self.endpoints):
+            raise InvalidSettings(f"endpoints {self.endpoints!r} are plain but TLS files are given; write https://")
+        if self.server_name is not None and not self.tls:
+            raise InvalidSettings(f"server_name {self.server_name!r} is for TLS; give ca_file too, or leave it out")
 
     @property
     def tls(self) -> bool:
@@ -100,7 +107,9 @@ class EtcdOptions:
         return tuple(_address(endpoint) for endpoint in self.endpoints)
 
 
-def chosen_etcd(choice: EtcdFiles, *, section: str, endpoints: Iterable[str], prefix: str) -> EtcdOptions:
+def chosen_etcd(
+    choice: EtcdFiles, *, section: str, endpoints: Iterable[str], prefix: str, server_name: str | None = None
+) -> EtcdOptions:
     """The options that settings ask for. Raises InvalidSettings, also where a file that they name cannot be read.
 
     `section`: what stands before the settings' fields in a message, with its dot.
@@ -114,14 +123,16 @@ def chosen_etcd(choice: EtcdFiles, *, section: str, endpoints: Iterable[str], pr
         ca_file=_path(choice.ca_file),
         cert_file=_path(choice.cert_file),
         key_file=_path(choice.key_file),
+        server_name=server_name,
         user=choice.user,
         password=password,
     )
 
 
-def channel_options(options: EtcdOptions) -> list[tuple[str, int]]:
+def channel_options(options: EtcdOptions) -> list[tuple[str, int | str]]:
     """What every channel to etcd needs; each line answers a fault that was seen without it."""
     timeout_ms = round(options.keepalive_timeout_s * _MILLI)
+    named = [("grpc.ssl_target_name_override", options.server_name)] if options.server_name else []
     return [
         ("grpc.max_receive_message_length", -1),  # a catch-up batch above 4 MiB would end the stream
         ("grpc.keepalive_time_ms", round(options.keepalive_s * _MILLI)),
@@ -132,6 +143,7 @@ def channel_options(options: EtcdOptions) -> list[tuple[str, int]]:
         ("grpc.initial_reconnect_backoff_ms", round(options.backoff_first_s * _MILLI)),
         ("grpc.max_reconnect_backoff_ms", round(options.backoff_longest_s * _MILLI)),
         ("grpc.enable_http_proxy", 0),
+        *named,
     ]
 
 
