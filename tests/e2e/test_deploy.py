@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ from tests.deploying.cluster_behaviour import (
     kinds_that_may_not_be_listed_are_told_beside_the_others,
     place,
 )
-from tests.manifests.written import MANIFESTS
+from tests.etcd_access.by_hand import printed
+from tests.manifests.written import MANIFESTS, ROOT
 
 from .cluster.fixtures import binaries, kubesteer_image, node_binaries, whole_bed
 from .cluster.objects import pod
@@ -34,6 +36,7 @@ from .real_pods import identity, is_running, runs, server, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from .cluster.build import Binaries
     from .cluster.controlplane import ControlPlane
@@ -277,17 +280,20 @@ class Load(Background):
         self.bed.kubectl("delete", "pods", "--selector=load=yes", "--grace-period=0", "--force")
 
 
-def test_an_upgrade_under_load_fails_no_pod(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    bed = command.bed
+@pytest.mark.parametrize(("what", "image"), [("upgrade", NEXT), ("rollback", IMAGE)])
+def test_another_image_under_load_fails_no_pod(
+    command: Command, capsys: pytest.CaptureFixture[str], what: str, image: str
+) -> None:
+    bed, before = command.bed, {NEXT: IMAGE, IMAGE: NEXT}[image]
     with Load(bed) as load:
         time.sleep(2)
-        told = command.deploy("--yes", "--image", NEXT, "--timeout", "200")
+        told = command.deploy("--yes", "--image", image, "--timeout", "200")
         time.sleep(2)
     assert told.code == 0, told.text
     assert len(told.document["plan"]["rolls"]) == 3, told.document["plan"]
-    none_failed(load, capsys, "upgrade")
+    none_failed(load, capsys, what)
     eventually(
-        lambda: (IMAGE in images(bed), images(bed).count(NEXT)) == (False, 6),
+        lambda: (before in images(bed), images(bed).count(image)) == (False, 6),
         within_s=60,
         what="the last old pod is gone, and six are new",
         every_s=1,
@@ -441,6 +447,53 @@ def placed_within(bed: ControlPlane, name: str, *, within_s: float) -> str:
     finally:
         bed.kubectl("delete", "pod", name, "--grace-period=0", "--force")
     return found
+
+
+def test_the_nightly_job_takes_a_snapshot_and_gives_space_back(command: Command) -> None:
+    bed = command.bed
+    bed.kubectl("create", "job", "now", "--namespace=kubesteer", "--from=cronjob/kubesteer-etcd-maintenance")
+    bed.kubectl("wait", "job/now", "--namespace=kubesteer", "--for=condition=Complete", "--timeout=120s")
+    said = bed.kubectl("logs", "job/now", "--namespace=kubesteer", "--all-containers")
+    assert ".db" in said
+    assert said.count("Finished defragmenting etcd member") == 3
+    bed.kubectl("delete", "job/now", "--namespace=kubesteer")
+
+
+def test_a_member_that_lost_its_volume_joins_anew_by_the_documented_steps(
+    command: Command, by_hand: Callable[[str], None]
+) -> None:
+    """The other two run on as they are."""
+    bed, lost = command.bed, "kubesteer-etcd-2"
+    kept = {each["metadata"]["name"]: identity(each) for each in pods_of(bed, "etcd")}
+    bed.kubectl("delete", f"persistentvolumeclaim/data-{lost}", "--namespace=kubesteer", "--wait=false")
+    bed.kubectl("delete", f"pod/{lost}", "--namespace=kubesteer")
+    by_hand("A member of etcd is lost with its volume")
+    now = {each["metadata"]["name"]: identity(each) for each in pods_of(bed, "etcd")}
+    assert {name for name in kept if kept[name] == now[name]} == kept.keys() - {lost}
+    eventually(lambda: well(command), within_s=60, what="well again", every_s=2)
+
+
+@pytest.fixture
+def by_hand(command: Command, tmp_path: Path) -> Callable[[str], None]:
+    """Runs the commands of a section of docs/operations.md, after those that start the pod with root's certificate."""
+    (tmp_path / "kubectl").write_text(f'#!/bin/sh\nexec {command.kubectl} --kubeconfig={command.bed.kubeconfig} "$@"\n')
+    (tmp_path / "kubectl").chmod(0o755)
+
+    def run(section: str) -> None:
+        begin, *_ = printed("Backup and restore of rewards")
+        end = "kubectl -n kubesteer delete pod kubesteer-etcd-by-hand\n"
+        script = f"export PATH={tmp_path}:$PATH\n{begin}{''.join(printed(section))}{end}"
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return run
 
 
 def test_kept_volumes_are_taken_up_by_the_next_deployment(command: Command) -> None:
