@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kubesteer.deploying.workloads import WORKLOADS, condition, is_ready, pod_template, rollout
+from kubesteer.deploying.workloads import WORKLOADS, Rollout, condition, is_ready, pod_template, rollout
 from kubesteer.model.api_objects import Thing, labels
 
 LOOK_KINDS = ("deployments", "statefulsets", "daemonsets", "pods", "persistentvolumeclaims", "events")
@@ -32,13 +32,17 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part: ready of wanted, and why it is not done; whys are empty where nothing is known to be wrong."""
+    """One part: ready of wanted, and why it is not done; whys are empty where nothing is known to be wrong.
+
+    is_enough: it is not done and works, and what is missing has no node to go to, so there is nothing to wait for.
+    """
 
     name: str
     ready: int
     wanted: int
     is_done: bool
     whys: tuple[str, ...] = ()
+    is_enough: bool = False
 
 
 def parts(wanted: Iterable[Thing], look: Look) -> list[Part]:
@@ -76,7 +80,17 @@ def _part(wanted: Thing, look: Look) -> Part:
     found = rollout(there, lost_nodes=len(lost))
     pods = [each for each in look.of("Pod") if _selected(each, there)]
     whys = tuple(_whys(there, pods, look, lost)) if not found.is_done else ()
-    return Part(short, found.ready, found.wanted, found.is_done, whys[:_MOST_WHYS])
+    enough = not found.is_done and there["kind"] == "StatefulSet" and _has_quorum(found, pods, lost)
+    return Part(short, found.ready, found.wanted, found.is_done, whys[:_MOST_WHYS], enough)
+
+
+def _has_quorum(found: Rollout, pods: Sequence[Thing], lost: set[str]) -> bool:
+    """More than half of etcd's members are ready and new, and no node takes the others."""
+    missing = [each for each in pods if not is_ready(each)]
+    homeless = [
+        each for each in missing if each["spec"].get("nodeName") in lost or condition(each, "PodScheduled") == "False"
+    ]
+    return found.is_current and 2 * found.ready > found.wanted == len(pods) and missing == homeless
 
 
 def lost_nodes(nodes: Iterable[Thing]) -> set[str]:
@@ -151,5 +165,5 @@ def _newest(events: Iterable[Thing], names: set[str]) -> str:
 
 
 def settled(found: Sequence[Part]) -> bool:
-    """All parts are done."""
-    return all(each.is_done for each in found)
+    """All parts are done, or as far as they can come."""
+    return all(each.is_done or each.is_enough for each in found)

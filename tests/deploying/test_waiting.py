@@ -150,6 +150,33 @@ def test_agents_on_silent_nodes_are_not_waited_for() -> None:
     assert (found.ready, found.wanted, found.is_done) == (2, 2, True)
 
 
+UNSCHEDULABLE = {"conditions": [{"type": "PodScheduled", "status": "False"}]}
+
+
+@pytest.mark.parametrize(
+    ("ready", "third", "is_enough"),
+    [
+        pytest.param(2, {"node": None, **UNSCHEDULABLE}, True, id="2 of 3, no node for the third"),
+        pytest.param(2, {"node": "silent"}, True, id="2 of 3, the third on a silent node"),
+        pytest.param(2, {}, False, id="2 of 3, the third starts"),
+        pytest.param(2, None, False, id="2 of 3, the third is not made yet"),
+        pytest.param(1, {"node": None, **UNSCHEDULABLE}, False, id="1 of 3 is no quorum"),
+        pytest.param(3, None, False, id="3 of 3: done, not just enough"),
+    ],
+)
+def test_two_of_etcds_three_members_are_enough_where_no_node_takes_the_third(
+    ready: int, third: dict[str, Any] | None, is_enough: bool
+) -> None:
+    etcd = workload("StatefulSet", "kubesteer-etcd", replicas=3)
+    there = rolled_out(etcd, ready)
+    pods = [pod(f"kubesteer-etcd-{number}", "kubesteer-etcd", ready=number < ready) for number in range(2)]
+    if third is not None:
+        pods.append(pod("kubesteer-etcd-2", "kubesteer-etcd", ready=False, **third))
+    found = part(etcd, there, *pods, nodes=(node(), node("silent", ready=False)))
+    assert (found.is_enough, settled([found])) == (is_enough, is_enough or ready == 3)
+    assert not found.is_done or ready == 3
+
+
 def test_parts_come_in_the_order_in_which_they_get_ready() -> None:
     names = ("kubesteer-scheduler", "kubesteer-agent", "kubesteer-etcd", "other", "kubesteer-keeper")
     found = parts([workload("Deployment", name) for name in names], Look([], frozenset()))

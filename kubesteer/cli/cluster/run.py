@@ -151,6 +151,10 @@ def _prove(cluster: Cluster, found: Facts, how: How, said: Talk, *, changed: boo
         )
         return FAILED
     said.say(f"all parts are ready after {time.monotonic() - began_s:.0f} s")
+    for each in parts:
+        if each.is_enough:
+            why = "; ".join(each.whys)
+            said.say(f"{each.name}: {each.ready} of {each.wanted}, which is enough, and none to spare. {why}", "yellow")
     scheduler = _OWN_SCHEDULER if found.brings_scheduler else _CLUSTERS_SCHEDULER
     patience_s = PUBLISHED_WITHIN_S if changed else 0.0
     proof = prove(cluster, found, scheduler, timeout_s=_PROOF_S, say=said.say, published_within_s=patience_s)

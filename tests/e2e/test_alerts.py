@@ -1,0 +1,103 @@
+"""The alerts, loaded and evaluated by Prometheus' own promtool: what fires when, and what stays silent."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.manifests.written import written
+
+from .cluster.fixtures import binaries, node_binaries
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["binaries", "node_binaries"]
+
+READY = 'kubesteer_ready{pod="a"}', 'kubesteer_ready{pod="b"}', 'kubesteer_ready{pod="c"}'
+ASKED = 'kubesteer_request_seconds_count{pod="a", verb="filter"}'
+PLACED, PLACED_BY_ANOTHER, REFUSED = (
+    f'scheduler_schedule_attempts_total{{profile="{profile}", result="{result}"}}'
+    for profile, result in (
+        ("kubesteer", "scheduled"),
+        ("default-scheduler", "scheduled"),
+        ("kubesteer", "unschedulable"),
+    )
+)
+STEADY, GROWING = "5+0x60", "0+60x60"
+"""An hour in minutes: a counter that stands still, and one that counts one a second."""
+
+
+@pytest.fixture(scope="module")
+def rules(node_binaries: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the operator would give to Prometheus. promtool is of the packages that real nodes need."""
+    assert node_binaries
+    [rule] = [each.object for each in written() if each.object["kind"] == "PrometheusRule"]
+    file = tmp_path_factory.mktemp("rules") / "rules.yaml"
+    file.write_text(yaml.safe_dump(rule["spec"]))
+    return file
+
+
+def promtool(*arguments: str) -> str:
+    program = shutil.which("promtool")
+    assert program, "promtool is not there; run `python -m tests.e2e.cluster nodes`"
+    told = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+    return told.stdout
+
+
+def test_prometheus_takes_every_rule(rules: Path) -> None:
+    assert "SUCCESS" in promtool("check", "rules", str(rules))
+
+
+@pytest.mark.parametrize(
+    ("alert", "series", "fires"),
+    [
+        pytest.param("KubesteerNoSpare", {READY[0]: "1x60", READY[1]: "1x60"}, False, id="two of two"),
+        pytest.param("KubesteerNoSpare", {READY[0]: "1x60", READY[1]: "1x30 0x30"}, True, id="one of two"),
+        pytest.param("KubesteerNoSpare", {READY[0]: "1x60", READY[1]: "1x30 _x30"}, True, id="the other's pod is gone"),
+        pytest.param(
+            "KubesteerNoSpare",
+            {READY[0]: "1x60", READY[1]: "1x60", READY[2]: "1x30 0x30"},
+            True,
+            id="two of three",
+        ),
+        pytest.param("KubesteerNoSpare", {READY[0]: "1x60"}, False, id="one, by choice"),
+        pytest.param("KubesteerNotAsked", {PLACED: GROWING, ASKED: STEADY}, True, id="pods are placed, nobody asks"),
+        pytest.param("KubesteerNotAsked", {PLACED: GROWING}, True, id="no extender is seen at all"),
+        pytest.param("KubesteerNotAsked", {PLACED: GROWING, ASKED: GROWING}, False, id="placed and asked"),
+        pytest.param("KubesteerNotAsked", {PLACED: STEADY, ASKED: STEADY}, False, id="a quiet cluster"),
+        pytest.param("KubesteerNotAsked", {PLACED_BY_ANOTHER: GROWING, ASKED: STEADY}, False, id="another scheduler's"),
+        pytest.param("KubesteerNotAsked", {REFUSED: GROWING, ASKED: STEADY}, False, id="pods that fit nowhere"),
+    ],
+)
+def test_an_alert_fires_when_it_should_and_else_does_not(
+    rules: Path, tmp_path: Path, alert: str, series: dict[str, str], fires: bool
+) -> None:
+    [rule] = [
+        each
+        for group in yaml.safe_load(rules.read_text())["groups"]
+        for each in group["rules"]
+        if each["alert"] == alert
+    ]
+    expected: dict[str, Any] = {"exp_labels": rule["labels"], "exp_annotations": rule["annotations"]}
+    test = {
+        "rule_files": [str(rules)],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "alert_rule_test": [
+                    {"eval_time": "55m", "alertname": alert, "exp_alerts": [expected] if fires else []},
+                ],
+            }
+        ],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump(test))
+    promtool("test", "rules", str(file))
