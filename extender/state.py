@@ -9,7 +9,7 @@ from kubesteer.placement.offers import Offers
 from kubesteer.placement.table import NETWORK, NodeTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from kubesteer.model.cluster import NodeSummary, PodSummary
 
@@ -33,10 +33,6 @@ class ClusterState:
         if row is not None:
             self.charges.release_row(row)
 
-    def replace_nodes(self, nodes: Iterable[NodeSummary]) -> None:
-        """These nodes are all there are."""
-        self.table.replace_nodes(nodes)
-
     def put_pod(self, pod: PodSummary) -> None:
         """A pod appeared, changed, moved or ended."""
         self.table.put_pod(pod)
@@ -48,15 +44,11 @@ class ClusterState:
         self.table.delete_pod(uid)
         self._settle(uid)
 
-    def replace_pods(self, pods: Iterable[PodSummary]) -> None:
-        """These pods are all there are."""
-        self.table.replace_pods(self._settled(pods))
+    def pods_listed(self, uids: Collection[str], at_s: float) -> None:
+        """These are all the pods that there were at at_s."""
 
-    def _settled(self, pods: Iterable[PodSummary]) -> Iterable[PodSummary]:
-        for pod in pods:
-            if pod.node:
-                self._settle(pod.uid)
-            yield pod
+    def pods_heard(self, at_s: float) -> None:
+        """All that the cluster had told of pods by at_s has been put."""
 
     def _settle(self, uid: str) -> None:
         self.charges.release(uid)

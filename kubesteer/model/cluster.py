@@ -50,6 +50,11 @@ class PodSummary:
     """One pod: identity, where it is, what it asks for.
 
     uid: the API's, or namespace/name where the object has none. node is empty while the pod is pending.
+    priority: spec.priority, 0 where there is none. nominated_node: where preemption makes room for it, or empty.
+    version: metadata.resourceVersion as a number, which the API server counts up; 0 where it is none.
+    unscheduled: what condition PodScheduled=False says (time, reason, message), empty without it: another text is the
+        news of another failed attempt.
+    fault: what on the pod can never be right, such as an annotation that the runtime would refuse; no node takes it.
     """
 
     uid: str
@@ -60,6 +65,11 @@ class PodSummary:
     node: str = ""
     terminal: bool = False
     tolerates_not_ready: bool = False
+    priority: int = 0
+    nominated_node: str = ""
+    version: int = 0
+    unscheduled: str = ""
+    fault: str | None = None
 
 
 def summarise_pod(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodSummary:

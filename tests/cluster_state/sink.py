@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from kubesteer.model.cluster import NodeSummary, PodSummary
 
@@ -17,6 +17,8 @@ class RecordingSink:
         self.nodes: dict[str, NodeSummary] = {}
         self.pods: dict[str, PodSummary] = {}
         self.calls: list[tuple[str, str]] = []
+        self.listed_at_s: float | None = None
+        self.heard_at_s: float | None = None
 
     def put_node(self, node: NodeSummary) -> None:
         self.calls.append(("put_node", node.name))
@@ -26,10 +28,6 @@ class RecordingSink:
         self.calls.append(("delete_node", name))
         self.nodes.pop(name, None)
 
-    def replace_nodes(self, nodes: Iterable[NodeSummary]) -> None:
-        self.calls.append(("replace_nodes", ""))
-        self.nodes = {node.name: node for node in nodes}
-
     def put_pod(self, pod: PodSummary) -> None:
         self.calls.append(("put_pod", pod.uid))
         self.pods[pod.uid] = pod
@@ -38,9 +36,17 @@ class RecordingSink:
         self.calls.append(("delete_pod", uid))
         self.pods.pop(uid, None)
 
-    def replace_pods(self, pods: Iterable[PodSummary]) -> None:
-        self.calls.append(("replace_pods", ""))
-        self.pods = {pod.uid: pod for pod in pods}
+    def pods_listed(self, uids: Collection[str], at_s: float) -> None:
+        self.calls.append(("pods_listed", " ".join(sorted(uids))))
+        self.listed_at_s = at_s
+
+    def listed(self) -> int:
+        """How often the source said that it had listed all pods."""
+        return sum(1 for call, _ in self.calls if call == "pods_listed")
+
+    def pods_heard(self, at_s: float) -> None:
+        """Not among the calls: a source says it again and again."""
+        self.heard_at_s = at_s
 
     def pod_names(self) -> set[str]:
         return {pod.name for pod in self.pods.values()}

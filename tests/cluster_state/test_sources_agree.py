@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from extender.state import ClusterState
 from kubesteer.clients.kubernetes.access import Access
 from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.kubernetes.cluster_file import FileSource
 from kubesteer.clients.kubernetes.source import KubernetesSource
 from kubesteer.model.network import DEFAULT_NETWORK
-from kubesteer.placement.table import NodeTable
 from tests.cluster_state.builders import node, pod, until
 from tests.cluster_state.conftest import access_to
 from tests.cluster_state.fake_api import FakeApi
@@ -167,11 +167,12 @@ async def test_a_source_that_is_cancelled_goes_on_where_it_stopped(world: World,
         await until(lambda: sink.pod_names() == {"stays", "new"})
 
 
-async def test_the_node_table_is_a_sink(world: World, run: Any) -> None:
+async def test_the_cluster_state_is_a_sink(world: World, run: Any) -> None:
     """0.1 + 0.25 cores of a are asked for."""
-    table = NodeTable(len(DEFAULT_NETWORK))
+    state = ClusterState(len(DEFAULT_NETWORK), charge_ttl_s=10)
+    table = state.table
     world.become(node("a"), pod("p", on="a"), pod("q", on="a", cpu="250m"), pod("pending"))
-    async with run(table):
+    async with run(state):
         await until(lambda: world.source.status().nodes_synced and world.source.status().pods_synced)
         assert (table.node_count, table.pod_count) == (1, 2)
         assert int(table.requested[0, table.rows["a"]]) == 350

@@ -44,6 +44,8 @@ class FileSource:
         self._read: _Signature | None = None
         self._read_fault: str | None = None
         self._good_at_s: float | None = None
+        self._nodes: set[str] = set()
+        self._pods: set[str] = set()
 
     async def run(self, sink: ClusterSink) -> None:
         """Keep the sink as the file is, until cancelled. No state of the file ends it."""
@@ -60,6 +62,7 @@ class FileSource:
                 self._fault = self._read_fault
                 if now == self._read and self._fault is None:
                     self._good_at_s = self._clock()
+                    sink.pods_heard(self._good_at_s)
                 before = now
             await self._sleep(self._interval_s)
 
@@ -81,9 +84,18 @@ class FileSource:
             self._read_fault = None
 
     def _put(self, manifest: Manifest, sink: ClusterSink) -> None:
-        before = self._status
-        sink.replace_nodes(manifest.nodes.values())
-        sink.replace_pods(manifest.pods.values())
+        before, read_at_s = self._status, self._clock()
+        nodes, pods = set(manifest.nodes), {pod.uid for pod in manifest.pods.values()}
+        for node in manifest.nodes.values():
+            sink.put_node(node)
+        for name in self._nodes - nodes:
+            sink.delete_node(name)
+        for pod in manifest.pods.values():
+            sink.put_pod(pod)
+        for uid in self._pods - pods:
+            sink.delete_pod(uid)
+        self._nodes, self._pods = nodes, pods
+        sink.pods_listed(pods, read_at_s)
         self._status = replace(
             before,
             nodes_synced=True,

@@ -5,7 +5,7 @@ Only Protocols and values; no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -21,17 +21,17 @@ class ClusterSink(Protocol):
     def delete_node(self, name: str) -> None:
         """A node is gone; unknown names change nothing."""
 
-    def replace_nodes(self, nodes: Iterable[NodeSummary]) -> None:
-        """These nodes are all there are."""
-
     def put_pod(self, pod: PodSummary) -> None:
         """A pod appeared or changed."""
 
     def delete_pod(self, uid: str) -> None:
         """A pod is gone; unknown uids change nothing."""
 
-    def replace_pods(self, pods: Iterable[PodSummary]) -> None:
-        """These pods are all there are."""
+    def pods_listed(self, uids: Collection[str], at_s: float) -> None:
+        """These are all the pods that there were at at_s (seconds of a steady clock), and each of them has been put."""
+
+    def pods_heard(self, at_s: float) -> None:
+        """All that the cluster had told of pods by at_s has been put. Not called while the source is deaf or behind."""
 
 
 @dataclass(frozen=True, slots=True)
