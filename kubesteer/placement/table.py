@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import sys
 import zlib
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +27,7 @@ CPU, MEMORY = 0, 1
 """First two resource columns; the network directions follow in the order of the settings."""
 NETWORK = 2
 _FIRST_ROWS = 64
+_RENAMES_KEPT = 1024
 _ROW_BYTES = np.dtype(np.intp).itemsize
 _COLUMNS = (
     "allocatable",
@@ -82,7 +85,8 @@ class NodeTable:
         self.names: list[str] = []
         self.faults: dict[int, str] = {}
         self.names_version = 0
-        """Changes whenever a row gets another name."""
+        """Goes up by one whenever a row gets another name."""
+        self._renames: deque[int] = deque(maxlen=_RENAMES_KEPT)
         self.links: dict[str, LinkState] = dict(links or {})
         """By node name, of nodes that are not known too."""
         self._told_by_object: dict[str, MeasuredTraffic] = {}
@@ -226,6 +230,11 @@ class NodeTable:
         except KeyError:
             return np.array([self.rows.get(name, -1) for name in names], np.intp)
 
+    def renamed_since(self, version: int) -> Sequence[int] | None:
+        """Rows that got another name since names_version was this, newest first; None: too long ago to be told."""
+        count = self.names_version - version
+        return list(islice(reversed(self._renames), count)) if count <= len(self._renames) else None
+
     def _rejoin(self, name: str) -> None:
         row = self.rows.get(name)
         if row is not None and self.known[row]:
@@ -273,7 +282,7 @@ class NodeTable:
         self.row_bytes[name] = row.to_bytes(_ROW_BYTES, sys.byteorder)
         self.name_hash[row] = stable_hash(name)
         self.allocatable[NETWORK:, row] = NO_CAPACITY
-        self.names_version += 1
+        self._note_rename(row)
         return row
 
     def _release_if_empty(self, row: int) -> None:
@@ -283,7 +292,11 @@ class NodeTable:
         del self.rows[name], self.row_bytes[name]
         self.names[row] = ""
         self._free.append(row)
+        self._note_rename(row)
+
+    def _note_rename(self, row: int) -> None:
         self.names_version += 1
+        self._renames.append(row)
 
     def _grow(self) -> None:
         rows = self.capacity

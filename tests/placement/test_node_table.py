@@ -196,6 +196,30 @@ def test_a_row_is_reused_by_the_next_node_and_nothing_of_the_first_is_left():
     assert (table.measured_at_s[row], table.faults) == (-np.inf, {})
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(events, max_size=15), st.lists(events, max_size=15))
+def test_a_reader_that_follows_the_renamed_rows_has_the_names_of_the_table(first, later):
+    table = NodeTable(2)
+    for event, value in first:
+        apply(table, event, value)
+    copy, version = dict(enumerate(table.names)), table.names_version
+    for event, value in later:
+        apply(table, event, value)
+        copy.update((row, table.names[row]) for row in table.renamed_since(version))
+        version = table.names_version
+        assert copy == dict(enumerate(table.names))
+        assert table.renamed_since(version) == []
+
+
+def test_renames_of_long_ago_are_not_told_row_by_row():
+    """A log without end would grow by each node that ever was: 2,000 rows were named, the last 1,000 are told."""
+    table = NodeTable(2)
+    for i in range(2000):
+        table.put_node(node_summary(f"n{i}"))
+    assert table.renamed_since(-1) is table.renamed_since(0) is None
+    assert sorted(table.renamed_since(1000)) == [*range(1000, 2000)]
+
+
 def test_the_table_grows_without_losing_a_number():
     table = table_of(
         (node_summary(f"n{i}", cpu=i + 1) for i in range(1000)),
