@@ -48,6 +48,9 @@ def pod(
     uid: str | None = None,
     namespace: str = "default",
     node: str | None = None,
+    priority: int | None = None,
+    version: str | None = None,
+    host_network: bool = False,
     labels: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
     owners: Sequence[Json] = (),
@@ -63,7 +66,9 @@ def pod(
             "name": name,
             "namespace": namespace,
             "uid": f"uid-{name}" if uid is None else uid,
-            **_without_empty(labels=labels, annotations=annotations, ownerReferences=list(owners)),
+            **_without_empty(
+                resourceVersion=version, labels=labels, annotations=annotations, ownerReferences=list(owners)
+            ),
         },
         "spec": {
             "containers": [container(**asks)] if containers is None else list(containers),  # type: ignore[arg-type]
@@ -72,6 +77,8 @@ def pod(
                 overhead=overhead,
                 resources={"requests": dict(pod_level)} if pod_level else None,
                 nodeName=node,
+                priority=priority,
+                hostNetwork=host_network,
                 tolerations=list(tolerations),
             ),
         },

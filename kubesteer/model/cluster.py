@@ -10,12 +10,14 @@ from datetime import datetime
 from kubesteer.model import objects
 from kubesteer.model.errors import InvalidQuantity
 from kubesteer.model.network import NetworkResource
-from kubesteer.model.requests import PodRequests, amount, pod_requests
+from kubesteer.model.requests import PodRequests, amount, annotation_fault, pod_requests
 
 NO_CAPACITY = -1
 """Capacity of a direction that a node does not publish; 0 is a node that has none to give."""
 
 MEASURED_ANNOTATION = "kubesteer.io/measured-traffic"
+_LONGEST_VERSION = 20
+"""Digits of an unsigned 64-bit number."""
 _TERMINAL = frozenset({"Succeeded", "Failed"})
 _NOT_READY_TAINTS = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
 _TYPE_LABELS = ("podtype", "app.kubernetes.io/name", "app", "name")
@@ -73,7 +75,10 @@ class PodSummary:
 
 
 def summarise_pod(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodSummary:
-    """The numbers of one pod. Raises InvalidQuantity that names field, value and rule."""
+    """The numbers of one pod. Raises InvalidQuantity, naming field, value and rule, for what the API server refuses.
+
+    What the API server takes and the container runtime refuses becomes the pod's fault.
+    """
     metadata, spec, status = pod.metadata, pod.spec, pod.status
     namespace = metadata.namespace or "default"
     return PodSummary(
@@ -85,7 +90,24 @@ def summarise_pod(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodSu
         node=spec.node_name or "",
         terminal=status is not None and status.phase in _TERMINAL,
         tolerates_not_ready=any(map(_tolerates_not_ready, spec.tolerations or ())),
+        priority=spec.priority or 0,
+        nominated_node=(status.nominated_node_name if status else None) or "",
+        version=_version(metadata.resource_version),
+        unscheduled=_unscheduled(status.conditions if status else None),
+        fault=annotation_fault(pod, network),
     )
+
+
+def _version(resource_version: str | None) -> int:
+    text = resource_version or ""
+    return int(text) if len(text) <= _LONGEST_VERSION and text.isascii() and text.isdigit() else 0
+
+
+def _unscheduled(conditions: Sequence[objects.PodCondition] | None) -> str:
+    for condition in conditions or ():
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return f"{condition.last_transition_time or ''}|{condition.reason or ''}|{condition.message or ''}"
+    return ""
 
 
 def pod_type(metadata: objects.Metadata) -> str:

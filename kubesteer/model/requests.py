@@ -30,6 +30,8 @@ DEFAULT_MEMORY_B = 200 * 1024 * 1024
 _DEFAULTS = {"cpu": DEFAULT_CPU_M * NANO_PER_MILLI, "memory": DEFAULT_MEMORY_B * NANO_PER_UNIT}
 _LARGEST = MAX_INT64 // 2**14
 """Room for the sums of 16,384 pods of the largest size on one node."""
+_RUNTIME_LEAST_BPS, _RUNTIME_MOST_BPS = 10**3, 10**15
+"""Bounds of a bandwidth annotation; beyond them the pod's sandbox fails."""
 _POD_LEVEL = frozenset({"cpu", "memory"})
 _HUGE_PAGES = "hugepages-"
 _Sums = dict[str, int]
@@ -87,25 +89,51 @@ def amount(quantities: objects.Quantities, name: str, field: str, *, milli: bool
 
 
 def _network_request(pod: objects.Pod, sums: Mapping[str, int], resource: NetworkResource) -> tuple[int, bool]:
-    """Bit/s asked for in one direction, and whether an annotation asked.
-
-    An annotation that cannot be read is refused while the pod is pending. On a pod that is placed it counts as none:
-    nobody checked it when it was written, and the pod's CPU and memory must not go uncounted for it.
-    """
+    """Bit/s asked for in one direction, and whether an annotation asked; one that cannot be read counts as none."""
     for name in resource.resource_names:
         if nano := sums.get(name):
             return _fits_int64(to_units(nano), name), False
     annotation = (pod.metadata.annotations or {}).get(resource.annotation)
     if annotation is None:
         return 0, False
-    field = f"metadata.annotations[{resource.annotation}]"
     try:
-        asked_bps = _fits_int64(to_units(_checked("annotation", annotation, field)), field)
+        asked_bps = _fits_int64(to_units(_checked("annotation", annotation, resource.annotation)), resource.annotation)
     except InvalidQuantity:
-        if pod.spec.node_name:
-            return 0, False
-        raise
+        return 0, False
     return asked_bps, asked_bps > 0
+
+
+def annotation_fault(pod: objects.Pod, network: Sequence[NetworkResource]) -> str | None:
+    """What the container runtime would refuse of a pending pod's bandwidth annotations, on any node.
+
+    A placed pod is past that, and a pod on the host's network is not shaped, so that nothing reads its annotations.
+    Source: containerd internal/cri/bandwidth/utils.go.
+    """
+    annotations = pod.metadata.annotations
+    if not annotations or pod.spec.node_name or pod.spec.host_network:
+        return None
+    faults = [
+        fault
+        for resource in network
+        if (annotation := annotations.get(resource.annotation)) is not None
+        and (fault := _refused_by_runtime(annotation, resource.annotation))
+    ]
+    return "; ".join(faults) or None
+
+
+def _refused_by_runtime(annotation: str, name: str) -> str | None:
+    where = f"metadata.annotations[{name}]"
+    try:
+        asked_bps = to_units(parse_quantity(annotation))
+    except InvalidQuantity as exc:
+        return f"{where}: {exc}; 10M is 10 Mbit/s"
+    if _RUNTIME_LEAST_BPS <= asked_bps <= _RUNTIME_MOST_BPS:
+        return None
+    side = "below" if asked_bps < _RUNTIME_LEAST_BPS else "above"
+    return (
+        f"{where}: {shown(annotation)} is {side} what container runtimes take; "
+        "write 1k to 1P (bit/s), or leave the annotation out"
+    )
 
 
 def _effective(pod: objects.Pod, wanted: frozenset[str], defaults: Mapping[str, int]) -> _Sums:

@@ -7,8 +7,15 @@ import json
 import pytest
 
 from kubesteer.model.cluster import MEASURED_ANNOTATION, NO_CAPACITY, MeasuredTraffic
-from kubesteer.model.errors import InvalidQuantity
-from tests.builders import DEPCON2_SLO, EGRESS_BPS, node_object, node_summary, pod_summary
+from tests.builders import (
+    DEPCON2_SLO,
+    EGRESS_ANNOTATION,
+    EGRESS_BPS,
+    INGRESS_ANNOTATION,
+    node_object,
+    node_summary,
+    pod_summary,
+)
 
 OWNER = {"name": "web-5d9", "kind": "ReplicaSet", "controller": True}
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
@@ -159,6 +166,89 @@ def test_a_bad_bandwidth_annotation_on_a_placed_pod_does_not_hide_its_cpu():
     assert (placed.requests.cpu_m, placed.requests.network_bps) == (2000, (0, 0))
 
 
-def test_a_bad_bandwidth_annotation_on_a_pending_pod_is_refused_by_name():
-    with pytest.raises(InvalidQuantity, match=r"annotations\[kubernetes.io/egress-bandwidth\]: 'fast'"):
-        pod_summary(annotations={"kubernetes.io/egress-bandwidth": "fast"})
+@pytest.mark.parametrize(
+    ("value", "says", "fix"),
+    [
+        pytest.param("10Mbps", "'10Mbps' is not a quantity", "10M is 10 Mbit/s", id="a unit"),
+        pytest.param("", "'' is not a quantity", "10M is 10 Mbit/s", id="empty"),
+        pytest.param("unlimited", "'unlimited' is not a quantity", "10M is 10 Mbit/s", id="a word"),
+        pytest.param('{"rate":"10M"}', "is not a quantity", "10M is 10 Mbit/s", id="JSON"),
+        pytest.param("0", "'0' is below", "write 1k to 1P", id="0: the runtime refuses it too"),
+        pytest.param("999", "'999' is below", "write 1k to 1P", id="999 < 1k"),
+        pytest.param("-1M", "'-1M' is below", "write 1k to 1P", id="negative"),
+        pytest.param("1000000000000001", "is above", "write 1k to 1P", id="1P + 1"),
+        pytest.param("8E", "'8E' is above", "write 1k to 1P", id="8E"),
+        pytest.param("1e30", "'1e30' is above", "write", id="beyond int64"),
+        pytest.param("x" * 100_000, "is not a quantity", "10M is 10 Mbit/s", id="100,000 bytes"),
+    ],
+)
+def test_an_annotation_that_the_runtime_would_refuse_is_the_fault_of_a_pending_pod(value, says, fix):
+    """containerd fails the sandbox of a pod with an annotation that it cannot read, or below 1k or above 1P."""
+    pod = pod_summary(cpu="2", annotations={EGRESS_ANNOTATION: value})
+    assert pod.fault.startswith(f"metadata.annotations[{EGRESS_ANNOTATION}]: ")
+    assert says in pod.fault
+    assert fix in pod.fault
+    assert len(pod.fault) < 400
+    assert pod.requests.cpu_m == 2000
+
+
+@pytest.mark.parametrize("value", ["1k", "999.5", "999000001u", "1000", "1P", "1e15", "300M", "1.5M"])
+def test_annotations_within_the_runtimes_bounds_are_no_fault(value):
+    """The runtime rounds up before it compares: 999.5 and 999.000001 are 1000."""
+    assert pod_summary(annotations={EGRESS_ANNOTATION: value}).fault is None
+
+
+def test_a_fault_names_both_directions_and_stands_beside_a_resource():
+    """The resource counts, but the runtime reads the annotation all the same."""
+    pod = pod_summary(egress="300M", annotations={EGRESS_ANNOTATION: "fast", INGRESS_ANNOTATION: "1"})
+    assert f"[{EGRESS_ANNOTATION}]: 'fast'" in pod.fault
+    assert f"; metadata.annotations[{INGRESS_ANNOTATION}]: '1' is below" in pod.fault
+    assert (pod.requests.network_bps[0], pod.requests.by_annotation[0]) == (300_000_000, False)
+
+
+@pytest.mark.parametrize("where", [{"node": "n"}, {"host_network": True}], ids=["placed", "on the host's network"])
+def test_an_annotation_that_no_runtime_will_read_is_no_fault(where):
+    """A placed pod is past its sandbox; a pod on the host's network gets no bandwidth plugin."""
+    pod = pod_summary(annotations={EGRESS_ANNOTATION: "fast"}, **where)
+    assert (pod.fault, pod.requests.network_bps) == (None, (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("version", "number"),
+    [
+        ("8471", 8471),
+        (None, 0),
+        ("", 0),
+        ("abc", 0),
+        ("1_0", 0),
+        ("\u0661\u0662", 0),
+        ("18446744073709551615", 2**64 - 1),
+        ("-1", 0),
+        ("9" * 5000, 0),
+    ],
+)
+def test_the_version_of_a_pod_is_a_number_where_it_is_decimal(version, number):
+    assert pod_summary(version=version).version == number
+
+
+def test_priority_and_nominated_node_are_kept():
+    pod = pod_summary(priority=1000, status={"phase": "Pending", "nominatedNodeName": "n7"})
+    assert (pod.priority, pod.nominated_node) == (1000, "n7")
+    assert (pod_summary().priority, pod_summary().nominated_node) == (0, "")
+
+
+def test_another_failed_attempt_reads_differently_and_a_bound_pod_says_nothing():
+    def pending(message, status="False"):
+        condition = {
+            "type": "PodScheduled",
+            "status": status,
+            "lastTransitionTime": "2026-11-22T22:41:07Z",
+            "reason": "Unschedulable",
+            "message": message,
+        }
+        return pod_summary(status={"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}, condition]})
+
+    first, second = pending("0/3 nodes are available"), pending("0/4 nodes are available")
+    assert first.unscheduled == "2026-11-22T22:41:07Z|Unschedulable|0/3 nodes are available"
+    assert first.unscheduled != second.unscheduled
+    assert pending("", status="True").unscheduled == pod_summary().unscheduled == ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import EGRESS_ANNOTATION, container, node, pod
+from tests.builders import container, node, pod
 from tests.service.harness import args, nodes_args, service
 
 GOOD = json.dumps(pod()).encode()
@@ -103,7 +103,6 @@ BAD_QUANTITIES = {
     "in an init container": (pod(init=[container("i", memory="x")]), ["spec.initContainers[i]", "[memory]", "'x'"]),
     "in the overhead": (pod(overhead={"cpu": "--1"}), ["spec.overhead[cpu]", "'--1'"]),
     "at pod level": (pod(pod_level={"memory": "1Zi"}), ["spec.resources.requests[memory]", "'1Zi'"]),
-    "in an annotation": (pod(annotations={EGRESS_ANNOTATION: "fast"}), [f"annotations[{EGRESS_ANNOTATION}]", "'fast'"]),
     "of a wrong type": (_cpu(["1"]), ["Pod: "]),
 }  # fmt: skip
 

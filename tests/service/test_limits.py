@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import EGRESS_ANNOTATION, pod
+from tests.builders import pod
 from tests.cluster_state.builders import until
 from tests.service.harness import (
     args,
@@ -238,7 +238,7 @@ async def test_past_the_deadline_filter_still_judges_but_makes_no_short_list() -
 
 async def test_past_the_deadline_bad_quantities_are_still_named() -> None:
     there = _late()
-    asked = pod(annotations={EGRESS_ANNOTATION: "x"})
+    asked = pod(cpu="x")
     assert "is not a quantity" in (await there.filter(asked, ["node-1"]))["Error"]
     assert await there.post("prioritize", args(asked, ["node-1"])) == []
 

@@ -41,11 +41,18 @@ class ContainerStatus(Part):
 
 
 class Condition(Part):
-    """A condition of a pod or node."""
+    """A condition of a node."""
 
     type: str = ""
     status: str = ""
+
+
+class PodCondition(Condition):
+    """A condition of a pod."""
+
     reason: str | None = None
+    message: str | None = None
+    last_transition_time: str | None = None
 
 
 class Toleration(Part):
@@ -90,6 +97,8 @@ class PodSpec(Part):
     overhead: Amounts | None = None
     resources: Resources | None = None
     node_name: str | None = None
+    host_network: bool | None = None
+    priority: int | None = None
     tolerations: list[Toleration] | None = None
 
 
@@ -97,7 +106,8 @@ class PodStatus(Part):
     """How a pod does."""
 
     phase: str | None = None
-    conditions: list[Condition] | None = None
+    nominated_node_name: str | None = None
+    conditions: list[PodCondition] | None = None
     container_statuses: list[ContainerStatus] | None = None
     init_container_statuses: list[ContainerStatus] | None = None
     allocated_resources: Amounts | None = None

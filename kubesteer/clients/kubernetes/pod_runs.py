@@ -61,12 +61,15 @@ class _RunStatus(ContainerStatus):
 
 
 class _DatedCondition(Condition):
+    reason: str | None = None
+    message: str | None = None
     last_transition_time: datetime | None = None
 
 
 class _Status(Part):
     phase: str | None = None
     reason: str | None = None
+    nominated_node_name: str | None = None
     start_time: datetime | None = None
     conditions: list[_DatedCondition] | None = None
     container_statuses: list[_RunStatus] | None = None
@@ -77,7 +80,6 @@ class _Status(Part):
 
 class _Spec(PodSpec):
     restart_policy: str | None = None
-    host_network: bool | None = None
     scheduler_name: str | None = None
 
 
