@@ -37,11 +37,12 @@ from extender.routes.ops import ops_app
 from extender.routes.shortcut import Shortcut
 from extender.routes.verbs import Verbs
 from extender.server import bind, drain, fresh_tls, keep_tls_fresh, ops_server, verbs_server
-from extender.state import ClusterState
-from extender.warnings import UnitsWarnings, WarningSink
+from extender.warnings import PodWarnings, WarningSink
 from kubesteer.clients.kubernetes.cluster_file import FileSource
 from kubesteer.clients.kubernetes.reviews import Reviews
+from kubesteer.placement.cluster_state import ClusterState
 from kubesteer.placement.engine import Engine
+from kubesteer.placement.flow import DecisionFlow
 from kubesteer.rewards.table import RewardTable
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Parts:
     state: ClusterState
     health: Health
     metrics: Metrics
-    warnings: UnitsWarnings
+    warnings: PodWarnings
     verbs: FastAPI
     ops: FastAPI
     reviews: Reviews | None
@@ -119,15 +120,12 @@ def build(
         clock=clock,
     )
     decisions = Decisions(
-        Engine(policy),
-        state,
-        view,
-        shortlist=settings.filter.shortlist,
+        DecisionFlow(Engine(policy), state, view, shortlist=settings.filter.shortlist),
         is_synced=health.cluster_synced,
         unix_s=unix_s,
         clock=clock,
     )
-    warnings = UnitsWarnings(metrics, log, warning_sink)
+    warnings = PodWarnings(metrics, log, warning_sink)
     verbs = FastAPI(
         title="kubesteer extender",
         version=version("kubesteer"),
@@ -135,7 +133,7 @@ def build(
         redoc_url=None,
         redirect_slashes=False,  # it would send clients to the Host that they name
     )
-    routes = Verbs(decisions, metrics, log, settings.limits, boot_id=secrets.token_hex(4), on_suspect=warnings.suspect)
+    routes = Verbs(decisions, metrics, log, settings.limits, boot_id=secrets.token_hex(4), warnings=warnings)
     verbs.include_router(routes.router(settings.listen.path_prefix))
     verbs.add_middleware(Shortcut, posts=routes.endpoints(settings.listen.path_prefix))
     ops = ops_app(decisions, health, metrics, settings.limits, version("kubesteer"), verbs)
@@ -191,7 +189,7 @@ def _add_gauges(parts: Parts, view: RewardView, unix_s: Callable[[], float]) -> 
     gauge("node_states", "Nodes whose agent tells of its network.", lambda: len(parts.node_states))
     gauge("node_states_age_seconds", "Age of the newest of them.", lambda: age(parts.health.node_states_age_s()))
     gauge("node_states_oldest_age_seconds", "Of the oldest.", lambda: age(parts.health.oldest_node_state_age_s()))
-    gauge("charges", "Pods promised and not seen by the watch yet.", lambda: len(state.charges))
+    gauge("charges", "Pods promised and not seen by the watch yet.", lambda: len(state.promises))
 
 
 async def run(settings: Settings, log: FilteringBoundLogger, on_start: Callable[[str, str], None]) -> None:
@@ -334,8 +332,8 @@ class _PodEvents:
     def __init__(self, api: ApiServer) -> None:
         self._api = api
 
-    async def warn(self, pod: PodSummary, message: str) -> None:
+    async def warn(self, pod: PodSummary, reason: str, message: str) -> None:
         from kubesteer.clients.kubernetes.events import PodReference, create_event  # noqa: PLC0415
 
         reference = PodReference(pod.namespace, pod.name, pod.uid)
-        await create_event(self._api, reference, reason="SuspectNetworkSLO", message=message, now=datetime.now(UTC))
+        await create_event(self._api, reference, reason=reason, message=message, now=datetime.now(UTC))

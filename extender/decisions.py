@@ -1,7 +1,6 @@
 """One verb call, from decoded arguments to an answer in bytes.
 
-Gathers what is known, asks the engine, keeps the charge.
-The engine decides; this joins it to the cluster state, the rewards and the wire. No HTTP here.
+Hands pod, nodes and time to the decision flow, and writes what it decided. Nothing is decided here, and no HTTP.
 """
 
 from __future__ import annotations
@@ -13,30 +12,19 @@ import numpy as np
 
 from extender.wire import answers
 from extender.wire.answers import ScoreWriter
-from kubesteer.model.cluster import PodSummary, summarise_node, summarise_pod
-from kubesteer.placement.candidates import Candidates, Circumstances, from_nodes, from_table
+from extender.wire.arguments import NamesArguments
+from kubesteer.model.cluster import PodSummary, summarise_node, summarise_pod, unusable_pod
+from kubesteer.model.errors import InvalidQuantity
+from kubesteer.placement.candidates import Asked, GivenNodes, Moment, NamedNodes
+from kubesteer.placement.verdicts import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    from extender.rewards import Opinion, RewardView
-    from extender.state import ClusterState
     from extender.wire.arguments import Arguments
     from kubesteer.clients.kubernetes.objects import Pod
-    from kubesteer.placement.engine import Engine, Explanation, Filtered
-
-
-@dataclass(frozen=True, slots=True)
-class _Scene:
-    """What one request is about: the pod, its candidates, and what holds now. rows: in the node table, -1 for none."""
-
-    pod: PodSummary
-    candidates: Candidates
-    circumstances: Circumstances
-    rows: NDArray[np.intp]
-    opinion: Opinion | None
+    from kubesteer.placement.engine import Explanation, Filtered
+    from kubesteer.placement.flow import Decision, DecisionFlow, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,72 +32,57 @@ class FilterAnswer:
     """The bytes to send, and what metrics and logs want to know. offered: names as JSON and list, where some fell."""
 
     body: bytes
-    pod: PodSummary
+    decision: Decision
     filtered: Filtered
-    unsynced: bool
     offered: tuple[bytes, list[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainAnswer:
-    """Everything about one decision. opinion: what was learned, None where rewards have no say."""
+    """Everything about one decision: what it saw and what comes of that."""
 
-    pod: PodSummary
+    question: Question
     explanation: Explanation
-    opinion: Opinion | None
 
 
 @dataclass(frozen=True, slots=True)
 class PrioritizeAnswer:
-    """The bytes to send, and whom the decision was about."""
+    """The bytes to send, and the decision behind them."""
 
     body: bytes
-    pod: PodSummary
+    decision: Decision
 
 
 class Decisions:
-    """Answers verbs for one cluster. Keeps what the last request was about: prioritize follows filter."""
+    """Answers verbs for one cluster. Keeps the last pod's numbers: prioritize follows filter."""
 
     def __init__(
         self,
-        engine: Engine,
-        state: ClusterState,
-        rewards: RewardView,
+        flow: DecisionFlow,
         *,
-        shortlist: int | None,
         is_synced: Callable[[], bool],
         unix_s: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        """unix_s ages rewards and measured traffic; clock, which only moves forward, ages charges and offers."""
-        self.engine = engine
-        self.state = state
-        self.rewards = rewards
-        self._shortlist = shortlist
+        """unix_s ages rewards and measured traffic; clock, which only moves forward, ages promises."""
+        self._flow = flow
         self._is_synced = is_synced
         self._unix_s = unix_s
         self._clock = clock
         self._scores = ScoreWriter()
         self._last_pod: Pod | None = None
-        self._last_names: list[str] | None = None
-        self._last_version = -1
 
-    def filter(self, arguments: Arguments, *, late: bool = False) -> FilterAnswer:
+    def filter(self, arguments: Arguments, *, decision_id: str = "", late: bool = False) -> FilterAnswer:
         """Which candidates can carry the pod. late: the deadline has passed, so no time goes into a short list."""
-        shortlist = None if late else self._shortlist_for(self._summary(arguments.pod).uid)
-        scene = self._scene(arguments, ranked=shortlist is not None)
-        filtered = self.engine.filter(scene.pod, scene.candidates, scene.circumstances, shortlist=shortlist)
-        passed = filtered.passed
-        if len(passed) == 1 or len(passed) < filtered.fitting:
-            # With one node left the scheduler does not ask for scores, so this is the last that is heard of the pod.
-            self._charge(scene, passed)
-        if len(passed) < filtered.fitting:
-            self.state.offers.make(scene.pod.uid, self._clock())
-        names = arguments.names
-        failed = {names[v.position]: v.reason for v in filtered.refused if v.resolvable}
-        unresolvable = {names[v.position]: v.reason for v in filtered.refused if not v.resolvable}
+        pod, asked = self._summary(arguments.pod), self._asked(arguments)
+        decision = self._flow.filter(pod, asked, self._moment(), decision_id=decision_id, late=late)
+        filtered = decision.filtered
+        if filtered is None:
+            raise RuntimeError("filter's decision has no verdicts")
+        names, passed = arguments.names, filtered.passed
+        failed, unresolvable = _reasons(names, filtered)
         offered = None
-        if arguments.raw_names is None:
+        if not isinstance(arguments, NamesArguments):
             body = answers.filter_nodes([arguments.raw_nodes[p] for p in passed.tolist()], failed, unresolvable)
         elif len(passed) == len(names):
             body = answers.filter_names(arguments.raw_names, failed, unresolvable)
@@ -117,77 +90,66 @@ class Decisions:
             offered_names = [names[p] for p in passed.tolist()]
             offered = answers.encode_names(offered_names), offered_names
             body = answers.filter_names(offered[0], failed, unresolvable)
-        return FilterAnswer(body, scene.pod, filtered, not scene.circumstances.synced, offered)
+        return FilterAnswer(body, decision, filtered, offered)
 
-    def prioritize(self, arguments: Arguments, *, late: bool = False) -> PrioritizeAnswer:
+    def prioritize(self, arguments: Arguments, *, decision_id: str = "", late: bool = False) -> PrioritizeAnswer:
         """A score 0..10 for each candidate. late: the deadline has passed, so every node gets the same."""
-        if late:
-            pod = self._summary(arguments.pod)
-            return PrioritizeAnswer(answers.write_scores(arguments.names, [0] * len(arguments.names)), pod)
-        scene = self._scene(arguments)
-        scores = self.engine.prioritize(scene.pod, scene.candidates, scene.circumstances)
-        if len(scores):
-            self._charge(scene, np.flatnonzero(scores == scores.max()))
-        if scene.rows.size and int(scene.rows.min()) < 0:
-            return PrioritizeAnswer(answers.write_scores(arguments.names, scores.tolist()), scene.pod)
-        return PrioritizeAnswer(self._scores.write_rows(self.state.table, scene.rows, scores), scene.pod)
+        pod, asked = self._summary(arguments.pod), self._asked(arguments)
+        decision = self._flow.prioritize(pod, asked, self._moment(), decision_id=decision_id, late=late)
+        scores, rows = decision.scores, decision.rows
+        if scores is None:
+            raise RuntimeError("prioritize's decision has no scores")
+        if rows.size and int(rows.min()) < 0:
+            return PrioritizeAnswer(answers.write_scores(arguments.names, scores.tolist()), decision)
+        return PrioritizeAnswer(self._scores.write_rows(self._flow.state.table, rows, scores), decision)
+
+    def question(self, arguments: Arguments) -> Question:
+        """What a decision about these arguments would see now. Changes nothing: no promise is made."""
+        return self._flow.question(self._summary(arguments.pod), self._asked(arguments), self._moment())
 
     def explain(self, arguments: Arguments) -> ExplainAnswer:
-        """The decision with each of its terms. Changes nothing: no charge is taken."""
-        scene = self._scene(arguments)
-        explanation = self.engine.explain(scene.pod, scene.candidates, scene.circumstances, shortlist=self._shortlist)
-        return ExplainAnswer(scene.pod, explanation, scene.opinion)
-
-    def _scene(self, arguments: Arguments, *, ranked: bool = True) -> _Scene:
-        """ranked: there will be scores, which need all that is known; a mere filter mostly needs less."""
-        network, table, now_s = self.engine.policy.network, self.state.table, self._unix_s()
-        pod = self._summary(arguments.pod)
-        self.state.charges.expire(self._clock())
-        rows = self._rows(arguments.names)
-        if arguments.raw_names is None:
-            candidates = from_nodes(table, [summarise_node(node, network) for node in arguments.nodes])
-        else:
-            candidates = from_table(table, rows)
-        opinion = None
-        if ranked or self.engine.policy.filter.quarantine_below > 0:
-            opinion = self._opinion(arguments, rows, pod, now_s)
-        charged = None
-        if ranked or any(pod.requests.by_annotation):
-            charged = self.state.charges.on(rows, without=pod.uid)
-        circumstances = Circumstances(
-            now_s=now_s,
-            synced=self._is_synced(),
-            charged=charged,
-            reward=opinion.reward if opinion else None,
-            evidence=opinion.beliefs.evidence if opinion else None,
-            mean=opinion.beliefs.mean if opinion else None,
+        """The decision with each of its terms."""
+        question = self.question(arguments)
+        explanation = self._flow.engine.explain(
+            question.pod, question.candidates, question.circumstances, shortlist=question.shortlist
         )
-        return _Scene(pod, candidates, circumstances, rows, opinion)
+        return ExplainAnswer(question, explanation)
 
-    def _opinion(self, arguments: Arguments, rows: NDArray[np.intp], pod: PodSummary, now_s: float) -> Opinion | None:
-        if arguments.raw_names is None:
-            return self.rewards.for_names(arguments.names, pod, now_s)
-        return self.rewards.on(rows, pod, now_s)
+    def _moment(self) -> Moment:
+        return Moment(self._unix_s(), self._clock(), self._is_synced())
+
+    def _asked(self, arguments: Arguments) -> Asked:
+        if isinstance(arguments, NamesArguments):
+            return NamedNodes(arguments.names)
+        network = self._flow.engine.policy.network
+        return GivenNodes([summarise_node(node, network) for node in arguments.nodes])
 
     def _summary(self, pod: Pod) -> PodSummary:
         """Of a pod that was just asked about: the reader gives the same object for the same bytes."""
         if pod is not self._last_pod:
-            self._last_summary = summarise_pod(pod, self.engine.policy.network)
+            self._last_summary = _summarised(pod, self._flow)
             self._last_pod = pod
         return self._last_summary
 
-    def _rows(self, names: list[str]) -> NDArray[np.intp]:
-        """Rows of the names; of a list that was just asked about, while no row got another name."""
-        version = self.state.table.names_version
-        if names is not self._last_names or version != self._last_version:
-            self._last_rows = self.state.table.find(names)
-            self._last_names, self._last_version = names, version
-        return self._last_rows
 
-    def _charge(self, scene: _Scene, positions: NDArray[np.intp]) -> None:
-        rows = scene.rows[positions]
-        if self.state.table.row_of(scene.pod.uid) is None:
-            self.state.charges.take(scene.pod.uid, rows[rows >= 0], scene.pod.requests, self._clock())
+def _summarised(pod: Pod, flow: DecisionFlow) -> PodSummary:
+    """A pod that asks for what can never be is refused by every node, in words; it is no fault of the request."""
+    network = flow.engine.policy.network
+    try:
+        return summarise_pod(pod, network)
+    except InvalidQuantity as exc:
+        return unusable_pod(pod, network, str(exc))
 
-    def _shortlist_for(self, uid: str) -> int | None:
-        return None if self.state.offers.came_back(uid, self._clock()) else self._shortlist
+
+def _reasons(names: list[str], filtered: Filtered) -> tuple[dict[str, str], dict[str, str]]:
+    """Why candidates are refused, by name: those where evicting pods could help, and those where not."""
+    verdicts = filtered.verdicts
+    if filtered.fitting == len(names):
+        return {}, {}
+    resolvable = (verdicts.cause == Cause.INSUFFICIENT) | (verdicts.cause == Cause.LINK_INSUFFICIENT)
+    told = []
+    for among in (resolvable, (verdicts.cause != Cause.FITS) & ~resolvable):
+        positions = np.flatnonzero(among)
+        listed = names if len(positions) == len(names) else [names[p] for p in positions.tolist()]
+        told.append(dict(zip(listed, verdicts.reasons(positions), strict=True)))
+    return told[0], told[1]

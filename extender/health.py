@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
     from extender.node_states import NodeStates
     from extender.rewards import RewardView
-    from extender.state import ClusterState
     from kubesteer.clients.kubernetes.port import ClusterSource
     from kubesteer.clients.rewards.port import RewardSource
+    from kubesteer.placement.cluster_state import ClusterState
 
 
 class Health:
@@ -90,7 +90,7 @@ class Health:
                 "parents_age_s": self.parents_age_s(),
             },
             "nodeStates": self._told_of_node_states(),
-            "charges": len(self._state.charges),
+            "charges": len(self._state.promises),
         }
 
     def parents_age_s(self) -> float | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
-from kubesteer.placement.filtering import Cause
+from kubesteer.placement.verdicts import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,9 @@ class Metrics:
         refused = Counter(
             "kubesteer_refused_nodes", "Nodes refused by filter, by cause.", ["cause"], registry=self.registry
         )
-        self.refused = {cause: refused.labels(cause.value) for cause in Cause}
+        self.refused: dict[Cause, Counter] = {
+            cause: refused.labels(cause.label) for cause in Cause if cause != Cause.FITS
+        }
         self.none_fit = Counter("kubesteer_none_fit", "Filter calls that left no node.", registry=self.registry)
         late = Counter("kubesteer_deadline_hits", "Calls past their deadline.", ["verb"], registry=self.registry)
         self.late = {verb: late.labels(verb) for verb in ("filter", "prioritize")}
@@ -46,6 +48,9 @@ class Metrics:
         self.errors = {kind: errors.labels(kind) for kind in ERRORS}
         self.suspect_units = Counter(
             "kubesteer_suspect_units", "Pods whose SLO looks like a unit mistake.", registry=self.registry
+        )
+        self.invalid_pods = Counter(
+            "kubesteer_invalid_pods", "Pods whose SLO no node could ever take.", registry=self.registry
         )
         refusals = Counter(
             "kubesteer_ops_refused",

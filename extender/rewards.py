@@ -5,11 +5,12 @@ No learning and no I/O here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kubesteer.placement.candidates import Opinion
 from kubesteer.placement.table import stable_hash
 from kubesteer.rewards.sampling import beta_samples
 
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
     from kubesteer.model.cluster import PodSummary
     from kubesteer.placement.table import NodeTable
     from kubesteer.rewards.table import Beliefs, RewardTable
-
-
-@dataclass(frozen=True, slots=True)
-class Opinion:
-    """What is believed of each candidate, and the sample of that belief where the choice is by sample."""
-
-    beliefs: Beliefs
-    sample: NDArray[np.float64] | None = None
-
-    @property
-    def reward(self) -> NDArray[np.float64]:
-        """What the score goes by."""
-        return self.beliefs.mean if self.sample is None else self.sample
 
 
 class RewardView:
@@ -75,20 +63,19 @@ class RewardView:
             self._versions = versions
         # The last entry answers for -1.
         beliefs = self.rewards.read(pod.pod_type, self._column_of_row[rows], now_s=now_s)
-        if self._sample_seed is None:
-            return Opinion(beliefs)
-        return Opinion(beliefs, self._sampled(beliefs, np.where(rows < 0, 0, self._nodes.name_hash[rows]), pod))
+        return self._opinion(beliefs, np.where(rows < 0, 0, self._nodes.name_hash[rows]), pod)
 
-    def for_names(self, names: list[str], pod: PodSummary, now_s: float) -> Opinion | None:
+    def for_names(self, names: Sequence[str], pod: PodSummary, now_s: float) -> Opinion | None:
         """The same for nodes that came with the request."""
         if self.is_neutral():
             return None
         beliefs = self.rewards.read(pod.pod_type, self.rewards.columns(names), now_s=now_s)
-        if self._sample_seed is None:
-            return Opinion(beliefs)
-        return Opinion(beliefs, self._sampled(beliefs, np.array([stable_hash(name) for name in names], np.uint64), pod))
+        return self._opinion(beliefs, np.array([stable_hash(name) for name in names], np.uint64), pod)
 
-    def _sampled(self, beliefs: Beliefs, nodes: NDArray[np.uint64], pod: PodSummary) -> NDArray[np.float64]:
-        """The pod is the decision: filter, prioritize and a later attempt of the same pod draw the same."""
-        evidence = beliefs.evidence + self.rewards.belief.prior_evidence
-        return beta_samples(beliefs.mean, evidence, nodes, decision=stable_hash(pod.uid), seed=self._sample_seed or 0)
+    def _opinion(self, beliefs: Beliefs, nodes: NDArray[np.uint64], pod: PodSummary) -> Opinion:
+        """The pod is the decision: filter, prioritize and a later attempt of the same pod draw the same sample."""
+        sample = None
+        if self._sample_seed is not None:
+            evidence = beliefs.evidence + self.rewards.belief.prior_evidence
+            sample = beta_samples(beliefs.mean, evidence, nodes, decision=stable_hash(pod.uid), seed=self._sample_seed)
+        return Opinion(beliefs.mean, beliefs.evidence, beliefs.prior, sample)

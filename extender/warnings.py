@@ -1,4 +1,4 @@
-"""Tells a pod's owner of an SLO that looks like a unit mistake: once a pod, and off the hot path."""
+"""Tells a pod's owner of an SLO that is, or looks like, a mistake: once a pod, and off the hot path."""
 
 from __future__ import annotations
 
@@ -22,43 +22,57 @@ _WAITING = 1_000
 class WarningSink(Protocol):
     """Whoever can put a Warning Event on a pod."""
 
-    async def warn(self, pod: PodSummary, message: str) -> None:
-        """Raises ClusterUnavailable where it cannot."""
+    async def warn(self, pod: PodSummary, reason: str, message: str) -> None:
+        """Write it. Raises ClusterUnavailable where it cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Suspicion:
+class _Warning:
     pod: PodSummary
+    reason: str
     message: str
 
 
-class UnitsWarnings:
-    """Counts and queues suspicions; run() sends them."""
+class PodWarnings:
+    """Counts and queues warnings; run() sends them."""
 
     def __init__(self, metrics: Metrics, log: FilteringBoundLogger, sink: WarningSink | None) -> None:
         self._metrics = metrics
         self._log = log
         self._sink = sink
         self._told: OrderedDict[str, None] = OrderedDict()
-        self._queue: asyncio.Queue[_Suspicion] = asyncio.Queue(_WAITING)
+        self._queue: asyncio.Queue[_Warning] = asyncio.Queue(_WAITING)
 
     def suspect(self, pod: PodSummary, message: str, decision_id: str) -> None:
         """A pod's SLO looks wrong; the same pod is told of once."""
+        if self._is_first(pod):
+            self._metrics.suspect_units.inc()
+            self._tell("suspect units", pod, "SuspectNetworkSLO", message, decision_id)
+
+    def invalid(self, pod: PodSummary, message: str, decision_id: str) -> None:
+        """What a pod asks for can never be right; the same pod is told of once."""
+        if self._is_first(pod):
+            self._metrics.invalid_pods.inc()
+            self._tell("pod cannot be right", pod, "InvalidNetworkSLO", message, decision_id)
+
+    def _is_first(self, pod: PodSummary) -> bool:
         if pod.uid in self._told:
-            return
+            return False
         self._told[pod.uid] = None
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
-        self._metrics.suspect_units.inc()
-        self._log.warning("suspect units", decision=decision_id, pod=f"{pod.namespace}/{pod.name}", why=message)
+        return True
+
+    def _tell(self, event: str, pod: PodSummary, reason: str, message: str, decision_id: str) -> None:
+        self._log.warning(event, decision=decision_id, pod=f"{pod.namespace}/{pod.name}", why=message)
         if self._sink is not None and not self._queue.full():
-            self._queue.put_nowait(_Suspicion(pod, message))
+            self._queue.put_nowait(_Warning(pod, reason, message))
 
     async def run(self) -> None:
         """Send what is queued, one at a time, until cancelled."""
         while self._sink is not None:
-            suspicion = await self._queue.get()
+            warning = await self._queue.get()
             try:
-                await self._sink.warn(suspicion.pod, suspicion.message)
+                await self._sink.warn(warning.pod, warning.reason, warning.message)
             except ClusterUnavailable as exc:
-                self._log.warning("event not written", pod=suspicion.pod.name, error=str(exc))
+                self._log.warning("event not written", pod=warning.pod.name, error=str(exc))

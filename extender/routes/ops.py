@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from extender.decisions import Decisions, ExplainAnswer
     from extender.health import Health
     from extender.metrics import Metrics
-    from extender.rewards import Opinion
     from extender.settings import Limits
+    from kubesteer.placement.candidates import Opinion
 
 
 def ops_app(
@@ -59,9 +59,9 @@ def ops_app(
             return JSONResponse({"error": str(exc)}, status_code=400, headers={"Connection": "close"})
         return JSONResponse(
             {
-                "pod": f"{answer.pod.namespace}/{answer.pod.name}",
-                "podType": answer.pod.pod_type,
-                "requests": asdict(answer.pod.requests),
+                "pod": f"{answer.question.pod.namespace}/{answer.question.pod.name}",
+                "podType": answer.question.pod.pod_type,
+                "requests": asdict(answer.question.pod.requests),
                 "nodes": _explained(arguments.names, answer),
                 "suspect": answer.explanation.filtered.suspect,
             }
@@ -92,7 +92,7 @@ def _explained(names: list[str], answer: ExplainAnswer) -> list[dict[str, Any]]:
             "reason": verdicts[p].reason if p in verdicts else None,
             "balance": None if terms.balance is None else round(float(terms.balance[p]), 4),
             "reward": None if terms.reward is None else round(float(terms.reward[p]), 4),
-            "learned": _learned(answer.opinion, p),
+            "learned": _learned(answer.question.opinion, p),
             "total": round(float(terms.total[p]), 4),
             "score": int(explanation.scores[p]),
         }
@@ -107,10 +107,10 @@ def _learned(opinion: Opinion | None, position: int) -> dict[str, float | None] 
     """
     if opinion is None:
         return None
-    beliefs, sample = opinion.beliefs, opinion.sample
+    sample = opinion.sample
     return {
-        "evidence": round(float(beliefs.evidence[position]), 4),
-        "prior": round(float(beliefs.prior[position]), 4),
-        "mean": round(float(beliefs.mean[position]), 4),
+        "evidence": round(float(opinion.evidence[position]), 4),
+        "prior": round(float(opinion.prior[position]), 4),
+        "mean": round(float(opinion.mean[position]), 4),
         "sample": None if sample is None else round(float(sample[position]), 4),
     }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from extender.metrics import Metrics
     from extender.routes.shortcut import Endpoint
     from extender.settings import Limits
-    from kubesteer.model.cluster import PodSummary
+    from extender.warnings import PodWarnings
 
 _JSON = "application/json"
 
@@ -42,7 +41,7 @@ class Call:
 
 
 class Verbs:
-    """The verbs of one extender. on_suspect is told of pods whose SLO looks like a unit mistake: pod, why, decision."""
+    """The verbs of one extender. warnings is told of pods whose SLO is, or looks like, a mistake."""
 
     def __init__(
         self,
@@ -52,7 +51,7 @@ class Verbs:
         limits: Limits,
         *,
         boot_id: str,
-        on_suspect: Callable[[PodSummary, str, str], None],
+        warnings: PodWarnings,
         perf_s: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._decisions = decisions
@@ -60,7 +59,7 @@ class Verbs:
         self._log = log
         self._limits = limits
         self._boot_id = boot_id
-        self._on_suspect = on_suspect
+        self._warnings = warnings
         self._perf_s = perf_s
         self._serial = itertools.count(1)
         self._reader = ArgumentsReader(names_body_bytes=limits.names_body_bytes)
@@ -141,31 +140,35 @@ class Verbs:
         return late
 
     def _filter(self, call: Call, arguments: Arguments, late: bool) -> bytes:
-        answer = self._decisions.filter(arguments, late=late)
-        filtered, pod = answer.filtered, answer.pod
+        answer = self._decisions.filter(arguments, decision_id=call.decision_id, late=late)
+        filtered, pod = answer.filtered, answer.decision.pod
         if answer.offered is not None:
             self._reader.expect_names(*answer.offered)
-        for cause, count in Counter(verdict.cause for verdict in filtered.refused).items():
-            self._metrics.refused[cause].inc(count)
+        if filtered.fitting < len(arguments.names):
+            for cause, count in filtered.verdicts.counts().items():
+                self._metrics.refused[cause].inc(count)
         if not filtered.fitting:
             self._metrics.none_fit.inc()
-        if answer.unsynced:
+        if not answer.decision.moment.synced:
             self._metrics.unsynced.inc()
+        if pod.fault is not None:
+            self._warnings.invalid(pod, pod.fault, call.decision_id)
         if filtered.suspect is not None:
-            self._on_suspect(pod, filtered.suspect, call.decision_id)
+            self._warnings.suspect(pod, filtered.suspect, call.decision_id)
         self._log.debug(
             "filter",
             decision=call.decision_id,
             pod=f"{pod.namespace}/{pod.name}",
             fitting=filtered.fitting,
             offered=len(filtered.passed),
-            refused=len(filtered.refused),
+            refused=len(arguments.names) - filtered.fitting,
         )
         return answer.body
 
     def _prioritize(self, call: Call, arguments: Arguments, late: bool) -> bytes:
-        answer = self._decisions.prioritize(arguments, late=late)
-        self._log.debug("prioritize", decision=call.decision_id, pod=f"{answer.pod.namespace}/{answer.pod.name}")
+        answer = self._decisions.prioritize(arguments, decision_id=call.decision_id, late=late)
+        pod = answer.decision.pod
+        self._log.debug("prioritize", decision=call.decision_id, pod=f"{pod.namespace}/{pod.name}")
         return answer.body
 
 

@@ -36,17 +36,25 @@ class _RawNodeList(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Arguments:
-    """One request. names: the candidates in order; raw_names: the same as JSON, or None where full nodes came.
-
-    nodes and raw_nodes: the full nodes, decoded and as they came (nodeCacheCapable false); empty in names mode.
-    """
+class NamesArguments:
+    """One request with names (nodeCacheCapable true): the candidates in order, and the same as JSON."""
 
     pod: Pod
     names: list[str]
-    raw_names: bytes | None
+    raw_names: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NodesArguments:
+    """One request with full nodes (nodeCacheCapable false): their names in order, decoded, and as they came."""
+
+    pod: Pod
+    names: list[str]
     nodes: list[Node]
     raw_nodes: list[bytes]
+
+
+Arguments = NamesArguments | NodesArguments
 
 
 class ArgumentsReader:
@@ -82,7 +90,7 @@ class ArgumentsReader:
         pod = self._pod_in(args.pod)
         if args.node_names != _NULL:
             raw_names = bytes(args.node_names)
-            return Arguments(pod, self._names_in(raw_names), raw_names, [], [])
+            return NamesArguments(pod, self._names_in(raw_names), raw_names)
         if args.nodes == _NULL:
             raise InvalidInput(
                 "Nodes and NodeNames are both null; send one of them (nodeCacheCapable: true sends names)"
@@ -91,7 +99,7 @@ class ArgumentsReader:
         raw_nodes = _decoded(self._node_list, args.nodes, "Nodes").items or []
         _check_count(raw_nodes, "Nodes")
         nodes = [_decoded(self._node, raw, f"Nodes.items[{i}]") for i, raw in enumerate(raw_nodes)]
-        return Arguments(pod, [node.metadata.name for node in nodes], None, nodes, [bytes(raw) for raw in raw_nodes])
+        return NodesArguments(pod, [node.metadata.name for node in nodes], nodes, [bytes(raw) for raw in raw_nodes])
 
     def expect_names(self, raw_names: bytes, names: list[str]) -> None:
         """These names were just sent to the scheduler, and will come back."""

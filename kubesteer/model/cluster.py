@@ -110,6 +110,15 @@ def _unscheduled(conditions: Sequence[objects.PodCondition] | None) -> str:
     return ""
 
 
+def unusable_pod(pod: objects.Pod, network: Sequence[NetworkResource], fault: str) -> PodSummary:
+    """A pod whose requests cannot be read: what it is, and why no node takes it."""
+    metadata = pod.metadata
+    namespace = metadata.namespace or "default"
+    uid = metadata.uid or f"{namespace}/{metadata.name}"
+    nothing = PodRequests(network_bps=(0,) * len(network), by_annotation=(False,) * len(network))
+    return PodSummary(uid, namespace, metadata.name, pod_type(metadata), nothing, fault=fault)
+
+
 def pod_type(metadata: objects.Metadata) -> str:
     """Label podtype, else app.kubernetes.io/name, app, name, else the controller's name, else the pod's own."""
     labels = metadata.labels or {}

@@ -19,6 +19,8 @@ Nano = NewType("Nano", int)
 NANO_PER_UNIT = 10**9
 NANO_PER_MILLI = 10**6
 MAX_INT64 = 2**63 - 1
+MOST = 2**61
+"""Amounts and sums are cut here: three of them still add up in int64."""
 
 _DECIMAL_EXPONENT = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY_EXPONENT = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}

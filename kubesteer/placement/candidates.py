@@ -1,4 +1,4 @@
-"""The candidate nodes of one request as arrays, and the circumstances: all that a decision sees of the cluster.
+"""What a decision sees: the candidate nodes of one request as arrays, what is learned of them, and the circumstances.
 
 Built from node-table rows, or from nodes that came with the request. Nothing is decided here.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from kubesteer.placement.table import NodeTable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from kubesteer.model.cluster import NodeSummary
+    from kubesteer.model.cluster import NodeSummary, PodSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Candidates:
         where nothing was told. Both None where nothing was told of any node.
     known, ready, usable: bool (n,). tie_break: uint64 (n,), stable by node name.
     faults: position to what is wrong with that node.
+    capacity_range_bps: by direction the smallest and largest capacity of every node there is, None where none has any.
     """
 
     allocatable: NDArray[np.int64]
@@ -43,9 +44,75 @@ class Candidates:
     faults: Mapping[int, str] = field(default_factory=dict)
     limit_bps: NDArray[np.int64] | None = None
     limit_at_s: NDArray[np.float64] | None = None
+    capacity_range_bps: Sequence[tuple[int, int] | None] = ()
 
     def __len__(self) -> int:
         return int(self.known.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class NamedNodes:
+    """Candidates that the node table knows, in request order: what kube-scheduler sends with nodeCacheCapable: true."""
+
+    names: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenNodes:
+    """Candidates that came whole, in request order; a name that the table does not know is a node yet to be."""
+
+    nodes: Sequence[NodeSummary]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the nodes."""
+        return [node.name for node in self.nodes]
+
+
+Asked = NamedNodes | GivenNodes
+"""Of which nodes a request asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a decision is made.
+
+    unix_s: ages rewards and measured traffic. clock_s: a clock that only moves forward, the same that the cluster
+    source goes by. synced: the node table is complete.
+    """
+
+    unix_s: float
+    clock_s: float
+    synced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What is learned of the pod's type on each candidate, float64 (n,) each, 0..1 but for the evidence.
+
+    mean: what is believed. evidence: runs' worth behind it. prior: what was believed without the node's own runs.
+    sample: a draw of the belief, where the choice is by sample.
+    """
+
+    mean: NDArray[np.float64]
+    evidence: NDArray[np.float64]
+    prior: NDArray[np.float64]
+    sample: NDArray[np.float64] | None = None
+
+    @property
+    def reward(self) -> NDArray[np.float64]:
+        """What the score goes by."""
+        return self.mean if self.sample is None else self.sample
+
+
+class Opinions(Protocol):
+    """Has an opinion of a pod on nodes; None where it has none at all."""
+
+    def on(self, rows: NDArray[np.intp], pod: PodSummary, now_s: float) -> Opinion | None:
+        """On rows of the node table; -1 is a node that nothing is known of."""
+
+    def for_names(self, names: Sequence[str], pod: PodSummary, now_s: float) -> Opinion | None:
+        """On nodes by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +122,8 @@ class Circumstances:
     now_s: unix seconds, against which measured traffic and link limits are fresh or not.
     synced: the node table is complete; where it is not, nodes that it does not know pass unjudged.
     charged: int64 (resources, n): what was just promised to other pods and is not in the node table yet; CPU and
-        memory as non-zero requests.
+        memory as non-zero requests. unseen_bps: int64 (directions, n): the part of it that kube-scheduler does not
+        count.
     reward: float64 (n,), 0..1, what the score goes by: the belief's mean, or a sample of it.
     mean, evidence: float64 (n,): the belief's mean 0..1 and runs' worth behind it, for quarantine; mean is the reward
         where it is not given. All None where rewards have nothing to say.
@@ -64,6 +132,7 @@ class Circumstances:
     now_s: float = 0.0
     synced: bool = True
     charged: NDArray[np.int64] | None = None
+    unseen_bps: NDArray[np.int64] | None = None
     reward: NDArray[np.float64] | None = None
     evidence: NDArray[np.float64] | None = None
     mean: NDArray[np.float64] | None = None
@@ -91,6 +160,7 @@ def from_table(table: NodeTable, rows: NDArray[np.intp]) -> Candidates:
         faults=faults,
         limit_bps=table.limit_bps.take(rows, axis=1) if table.links else None,
         limit_at_s=table.limit_at_s[rows] if table.links else None,
+        capacity_range_bps=[table.capacity_range(direction) for direction in range(table.directions)],
     )
 
 
@@ -105,6 +175,7 @@ def from_nodes(table: NodeTable, nodes: Sequence[NodeSummary]) -> Candidates:
     own_rows = own.find([node.name for node in nodes])
     promised = table.find([node.name for node in nodes])
     here = promised >= 0
-    own.requested[:, own_rows[here]] = table.requested[:, promised[here]]
-    own.nonzero_requested[:, own_rows[here]] = table.nonzero_requested[:, promised[here]]
-    return from_table(own, own_rows)
+    given = from_table(own, own_rows)
+    given.requested[:, here] = table.requested[:, promised[here]]
+    given.nonzero_requested[:, here] = table.nonzero_requested[:, promised[here]]
+    return given

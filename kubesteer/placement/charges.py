@@ -1,12 +1,13 @@
-"""Tentative charges: what a pod just sent to a node will take there, until the watch tells of it.
+"""Charges: what a pod will take on one of several nodes, while it is not known which; spread evenly over them.
 
-kube-scheduler counts a pod at once; an extender hears of it only after it is bound. Without charges a burst of equal
-pods would all see the same best node. Time comes in as an argument; nothing here decides.
+How exact that is: the shares of one charge sum to what the pod asks for, rounded up to whole units on each node, so a
+node may be promised up to all but one share more than it is charged. Where one node is known, the node table assumes
+the pod there instead, exactly. When a charge ends is decided in promises.py.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,83 +16,89 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from kubesteer.model.requests import PodRequests
-
 
 @dataclass(frozen=True, slots=True)
 class _Charge:
     rows: NDArray[np.intp]
-    share: NDArray[np.float64]
-    taken_s: float
+    amounts: NDArray[np.float64]
+
+    @property
+    def share(self) -> NDArray[np.float64]:
+        return np.ceil(self.amounts / len(self.rows))[:, None]
 
 
 class Charges:
-    """One charge a pod UID, spread evenly over the nodes that the scheduler may choose; each expires after ttl_s."""
+    """One charge a pod UID over node-table rows. Sums are whole numbers in floating point: they never wrap."""
 
-    def __init__(self, resources: int, ttl_s: float) -> None:
-        self._resources = resources
-        self._ttl_s = ttl_s
-        self._by_uid: OrderedDict[str, _Charge] = OrderedDict()
+    def __init__(self, resources: int) -> None:
+        self._by_uid: dict[str, _Charge] = {}
         self._totals = np.zeros((resources, 0))
+        self._gone: list[int] = []
 
     def __len__(self) -> int:
+        self._respread()
         return len(self._by_uid)
 
-    def take(self, uid: str, rows: NDArray[np.intp], requests: PodRequests, now_s: float) -> None:
-        """Charge the pod to these rows, in place of any charge it had; -1, a node without a row, takes none."""
+    def take(self, uid: str, rows: NDArray[np.intp], amounts: Sequence[int]) -> None:
+        """Charge the pod to these rows, each of them once and none -1, in place of any charge it had."""
         self.release(uid)
-        rows = rows[rows >= 0]
-        if self._ttl_s <= 0 or not rows.size:
-            return
-        # Non-zero amounts, or a burst of pods that ask for nothing would leave no mark.
-        amounts = np.array((requests.nonzero_cpu_m, requests.nonzero_memory_b, *requests.network_bps), np.float64)
-        charge = _Charge(rows, amounts / len(rows), now_s)
         self._grow_to(int(rows.max()) + 1)
-        self._by_uid[uid] = charge
-        self._totals[:, rows] += charge.share[:, None]
+        self._add(uid, _Charge(rows, np.array(amounts, np.float64)))
 
     def release(self, uid: str) -> None:
-        """The pod was seen on a node, or is gone: its charge ends."""
+        """The charge ends."""
+        self._respread()
+        self._remove(uid)
+
+    def drop_row(self, row: int) -> None:
+        """The node of this row is gone: its shares go to the nodes that are left.
+
+        It is done when the charges are next read or changed, for all rows that went by then: deletions come in numbers.
+        """
+        if self._by_uid:
+            self._gone.append(row)
+
+    def on(self, rows: NDArray[np.intp], *, without: str) -> NDArray[np.float64] | None:
+        """What is charged on these rows, (resources, n), but for one pod; None where there is nothing. -1 has none."""
+        self._respread()
+        own = self._by_uid.get(without)
+        if len(self._by_uid) == (own is not None):
+            return None
+        self._grow_to(int(rows.max(initial=-1)) + 1)
+        totals = self._totals
+        if own is not None:
+            totals = totals.copy()
+            totals[:, own.rows] -= own.share
+        charged = totals.take(rows, axis=1)
+        charged[:, rows < 0] = 0
+        return charged
+
+    def _add(self, uid: str, charge: _Charge) -> None:
+        self._by_uid[uid] = charge
+        self._totals[:, charge.rows] += charge.share
+
+    def _remove(self, uid: str) -> None:
         charge = self._by_uid.pop(uid, None)
         if charge is not None:
-            self._totals[:, charge.rows] -= charge.share[:, None]
+            self._totals[:, charge.rows] -= charge.share
             if not self._by_uid:
                 self._totals[:] = 0.0
 
-    def expire(self, now_s: float) -> None:
-        """End the charges that are older than their time."""
-        while self._by_uid:
-            uid, charge = next(iter(self._by_uid.items()))
-            if now_s - charge.taken_s < self._ttl_s:
-                return
-            self.release(uid)
-
-    def release_row(self, row: int) -> None:
-        """The node of this row is gone: whatever was promised there ends, before the row gets another name."""
-        for uid in [uid for uid, charge in self._by_uid.items() if row in charge.rows]:
-            self.release(uid)
-
-    def on(self, rows: NDArray[np.intp], *, without: str) -> NDArray[np.int64] | None:
-        """What others are charged on these rows, (resources, n); None where there is nothing.
-
-        The pod `without` never counts against itself, so that asking twice gives the same answer.
-        """
-        own = self._by_uid.get(without)
-        if not self._by_uid or (own is not None and len(self._by_uid) == 1):
-            return None
-        totals = self._totals
-        if rows.size and int(rows.max()) >= totals.shape[1]:
-            self._grow_to(int(rows.max()) + 1)
-            totals = self._totals
-        if own is not None:
-            totals = totals.copy()
-            totals[:, own.rows] -= own.share[:, None]
-        charged = np.rint(totals.take(rows, axis=1)).astype(np.int64)
-        charged[:, rows < 0] = 0
-        return np.maximum(charged, 0)
+    def _respread(self) -> None:
+        if not self._gone:
+            return
+        gone = np.zeros(self._totals.shape[1], np.bool_)
+        gone[[row for row in self._gone if row < len(gone)]] = True
+        self._gone.clear()
+        for uid, charge in list(self._by_uid.items()):
+            here = gone[charge.rows]
+            if here.any():
+                self._remove(uid)
+                if not here.all():
+                    self._add(uid, _Charge(charge.rows[~here], charge.amounts))
 
     def _grow_to(self, rows: int) -> None:
         if rows > self._totals.shape[1]:
-            grown = np.zeros((self._resources, max(rows, 2 * self._totals.shape[1])))
+            grown = np.zeros((len(self._totals), max(rows, 2 * self._totals.shape[1])))
             grown[:, : self._totals.shape[1]] = self._totals
             self._totals = grown

@@ -1,7 +1,6 @@
-"""The one door to a decision: filter, prioritize, explain.
+"""The rules of one decision: filter, prioritize, explain, over candidates as arrays.
 
-Arrays and values in, values out; no I/O, no clock, no state.
-The HTTP routes and everything that simulates or replays call this and nothing else.
+Arrays and values in, values out; no I/O, no clock, no state. flow.py gathers what goes in and keeps what comes out.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kubesteer.placement.balance import fullness, load_of
-from kubesteer.placement.filtering import Verdict, judge, suspect_units
+from kubesteer.placement.filtering import judge, suspect_units
 from kubesteer.placement.scoring import Terms, best, score_terms, stretch
 from kubesteer.placement.table import stable_hash
+from kubesteer.placement.verdicts import Verdict, Verdicts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,15 +26,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """passed: positions of the candidates to offer, in request order. refused: why each other does not fit.
+    """passed: positions of the candidates to offer, in request order. verdicts: why each other does not fit.
 
     fitting: how many fit, of which a short list may offer fewer. suspect: an SLO that looks like a unit mistake.
     """
 
     passed: NDArray[np.intp]
-    refused: list[Verdict]
+    verdicts: Verdicts
     fitting: int
     suspect: str | None = None
+
+    @property
+    def refused(self) -> list[Verdict]:
+        """A verdict in words for each candidate that does not fit."""
+        return self.verdicts.refused()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +70,14 @@ class Engine:
         Of equals the emptiest are best. No short list is made while the node table is incomplete: what is not known
         cannot be ranked.
         """
-        fits, refused = judge(pod, candidates, circumstances, self.policy)
-        passed = np.flatnonzero(fits)
+        verdicts = judge(pod, candidates, circumstances, self.policy)
+        passed = np.flatnonzero(verdicts.cause == 0)
         fitting = len(passed)
         if shortlist is not None and circumstances.synced and fitting > shortlist:
             load = load_of(pod.requests, candidates, circumstances.charged)
             total = score_terms(load, circumstances.reward, self.policy.score).total
             passed = best(total, fullness(load), passed, shortlist, candidates.tie_break, stable_hash(pod.uid))
-        return Filtered(passed, refused, fitting, suspect_units(pod, candidates, self.policy))
+        return Filtered(passed, verdicts, fitting, suspect_units(pod, candidates.capacity_range_bps, self.policy))
 
     def prioritize(self, pod: PodSummary, candidates: Candidates, circumstances: Circumstances) -> NDArray[np.int64]:
         """A score 0..10 for every candidate, in request order."""

@@ -7,28 +7,29 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-COMES_BACK_AFTER_S = 0.5
-"""kube-scheduler's shortest back-off is 1 s: within this time, the same question is the same attempt."""
 _MOST_PODS = 65_536
 
 
 class Offers:
-    """First offer by pod UID; bounded, the oldest are forgotten first."""
+    """Pod UIDs; bounded, the oldest are forgotten first.
+
+    kube-scheduler asks filter once an attempt, and takes a pod out of back-off at once when it has nothing else to do
+    (1.33), so whoever asks again is another attempt, however soon.
+    """
 
     def __init__(self) -> None:
-        self._first_s: OrderedDict[str, float] = OrderedDict()
+        self._made: OrderedDict[str, None] = OrderedDict()
 
-    def make(self, uid: str, now_s: float) -> None:
+    def make(self, uid: str) -> None:
         """This pod was offered a short list."""
-        self._first_s.setdefault(uid, now_s)
-        if len(self._first_s) > _MOST_PODS:
-            self._first_s.popitem(last=False)
+        self._made.setdefault(uid)
+        if len(self._made) > _MOST_PODS:
+            self._made.popitem(last=False)
 
-    def came_back(self, uid: str, now_s: float) -> bool:
-        """The pod was offered a short list in an earlier attempt and is here again."""
-        first_s = self._first_s.get(uid)
-        return first_s is not None and now_s - first_s > COMES_BACK_AFTER_S
+    def was_made(self, uid: str) -> bool:
+        """The pod was offered a short list in an earlier attempt."""
+        return uid in self._made
 
     def forget(self, uid: str) -> None:
         """The pod was placed, or is gone."""
-        self._first_s.pop(uid, None)
+        self._made.pop(uid, None)

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from extender.state import ClusterState
 from kubesteer.clients.kubernetes.access import from_kubeconfig
 from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.kubernetes.reflector import Pace
 from kubesteer.clients.kubernetes.resource import continue_token, nodes_into, pods_into
 from kubesteer.clients.kubernetes.source import KubernetesSource
 from kubesteer.model.network import DEFAULT_NETWORK
+from kubesteer.placement.cluster_state import ClusterState
 from tests.bench.machine import peak_rss_mb, rss_mb
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from extender.state import ClusterState
 from kubesteer.clients.kubernetes.access import Access
 from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.kubernetes.cluster_file import FileSource
 from kubesteer.clients.kubernetes.source import KubernetesSource
 from kubesteer.model.network import DEFAULT_NETWORK
+from kubesteer.placement.cluster_state import ClusterState
 from tests.cluster_state.builders import node, pod, until
 from tests.cluster_state.conftest import access_to
 from tests.cluster_state.fake_api import FakeApi

@@ -1,21 +1,15 @@
-"""Charges: taken once for a pod, gone in time, without a trace, and never held against the pod itself."""
+"""Charges: a pod's promise spread over nodes, without a trace after, and never held against the pod itself."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubesteer.model.requests import PodRequests
 from kubesteer.placement.charges import Charges
 
-TTL_S = 10.0
 ROWS = np.arange(6)
-
-
-def requests(cpu_m=100, memory_b=200, egress_bps=300):
-    return PodRequests(cpu_m, memory_b, cpu_m, memory_b, network_bps=(egress_bps,), by_annotation=(False,))
+ASKS = (100, 200, 300)
 
 
 def rows(*numbers):
@@ -27,70 +21,43 @@ def charged(charges, *, without=""):
     return None if on is None else on.T.tolist()
 
 
-def test_a_charge_is_what_the_pod_asks_for_on_the_node_it_was_sent_to():
-    charges = Charges(3, TTL_S)
-    charges.take("p", rows(2), requests(), now_s=0.0)
-    assert charged(charges) == [[0, 0, 0], [0, 0, 0], [100, 200, 300], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
-
-
 def test_a_charge_is_spread_over_the_nodes_that_the_scheduler_may_choose():
     """100, 200 and 300 over four nodes: 25, 50 and 75 each."""
-    charges = Charges(3, TTL_S)
-    charges.take("p", rows(0, 1, 2, 3), requests(), now_s=0.0)
+    charges = Charges(3)
+    charges.take("p", rows(0, 1, 2, 3), ASKS)
     assert charged(charges) == [[25, 50, 75]] * 4 + [[0, 0, 0]] * 2
 
 
-def test_small_shares_of_many_pods_add_up():
-    """100 pods of 1 over 4 nodes: 25 on each, though each share of 0.25 alone rounds to 0."""
-    charges = Charges(3, TTL_S)
-    for i in range(100):
-        charges.take(f"p{i}", rows(0, 1, 2, 3), requests(1, 1, 1), now_s=0.0)
-    assert charged(charges)[:4] == [[25, 25, 25]] * 4
+def test_a_share_is_rounded_up_to_whole_units():
+    """100 over three nodes: 34 each, so that the shares are never less than what is asked for."""
+    charges = Charges(3)
+    charges.take("p", rows(0, 1, 2), (100, 0, 1))
+    assert charged(charges)[:4] == [[34, 0, 1]] * 3 + [[0, 0, 0]]
 
 
 def test_a_pod_is_never_charged_twice():
-    charges = Charges(3, TTL_S)
+    charges = Charges(3)
     for attempt in range(5):
-        charges.take("p", rows(attempt % 2), requests(), now_s=float(attempt))
-    assert charged(charges)[:2] == [[100, 200, 300], [0, 0, 0]]
+        charges.take("p", rows(attempt % 2, 2), ASKS)
+    assert charged(charges)[:3] == [[50, 100, 150], [0, 0, 0], [50, 100, 150]]
     assert len(charges) == 1
 
 
 def test_a_pods_own_charge_never_counts_against_it():
-    charges = Charges(3, TTL_S)
-    charges.take("p", rows(0), requests(), now_s=0.0)
+    charges = Charges(3)
+    charges.take("p", rows(0, 2), ASKS)
     assert charged(charges, without="p") is None
-    charges.take("q", rows(0, 1), requests(), now_s=0.0)
-    assert charged(charges, without="p")[:2] == [[50, 100, 150], [50, 100, 150]]
-    assert charged(charges, without="q")[:2] == [[100, 200, 300], [0, 0, 0]]
-
-
-@pytest.mark.parametrize(
-    ("at_s", "left"), [pytest.param(9.9, 1, id="9.9 s of 10"), pytest.param(10.0, 0, id="10 s"), pytest.param(99.0, 0)]
-)
-def test_a_charge_expires(at_s, left):
-    charges = Charges(3, TTL_S)
-    charges.take("p", rows(0), requests(), now_s=0.0)
-    charges.expire(at_s)
-    assert len(charges) == left
-    assert (charged(charges) is None) == (left == 0)
-
-
-def test_a_charge_taken_again_lives_on_from_then():
-    charges = Charges(3, TTL_S)
-    charges.take("p", rows(0), requests(), now_s=0.0)
-    charges.take("q", rows(0), requests(), now_s=5.0)
-    charges.take("p", rows(1), requests(), now_s=8.0)
-    charges.expire(15.0)
-    assert charged(charges)[:2] == [[0, 0, 0], [100, 200, 300]]
+    charges.take("q", rows(0, 1), ASKS)
+    assert charged(charges, without="p")[:3] == [[50, 100, 150], [50, 100, 150], [0, 0, 0]]
+    assert charged(charges, without="q")[:3] == [[50, 100, 150], [0, 0, 0], [50, 100, 150]]
 
 
 def test_a_pod_that_never_binds_leaves_no_trace():
-    charges = Charges(3, TTL_S)
-    charges.take("other", rows(1), requests(), now_s=9.0)
+    charges = Charges(3)
+    charges.take("other", rows(1, 3), ASKS)
     before = charged(charges)
     for i in range(1000):
-        charges.take(f"p{i}", rows(0, 1, 2), requests(1, 7, 1_000_003), now_s=9.0)
+        charges.take(f"p{i}", rows(0, 1, 2), (1, 7, 1_000_003))
     for i in range(1000):
         charges.release(f"p{i}")
     assert charged(charges) == before
@@ -99,69 +66,97 @@ def test_a_pod_that_never_binds_leaves_no_trace():
 
 
 def test_what_was_never_charged_is_released_in_peace():
-    charges = Charges(3, TTL_S)
+    charges = Charges(3)
     charges.release("nobody")
     assert len(charges) == 0
 
 
-def test_a_node_without_a_row_takes_no_charge_and_shows_none():
-    """-1 would be the last row, whichever that is when the charge ends."""
-    charges = Charges(3, TTL_S)
-    charges.take("p", rows(-1, 0), requests(), now_s=0.0)
-    charges.take("q", rows(500), requests(), now_s=0.0)
-    charges.take("nowhere", rows(-1), requests(), now_s=0.0)
+def test_a_node_without_a_row_shows_no_charge():
+    """-1 would be the last row."""
+    charges = Charges(3)
+    charges.take("p", rows(0, 500), ASKS)
     on = charges.on(rows(-1, 0, 500, 9999), without="")
-    assert on.T.tolist() == [[0, 0, 0], [100, 200, 300], [100, 200, 300], [0, 0, 0]]
-    charges.release("p")
-    assert charged(charges) == [[0, 0, 0]] * 6
+    assert on.T.tolist() == [[0, 0, 0], [50, 100, 150], [50, 100, 150], [0, 0, 0]]
 
 
-def test_no_time_to_live_means_no_charges():
-    charges = Charges(3, 0.0)
-    charges.take("p", rows(0), requests(), now_s=0.0)
-    assert (len(charges), charged(charges)) == (0, None)
+def test_of_a_node_that_goes_only_its_share_goes_to_the_nodes_left():
+    """20 pods of 6 over 8 nodes: 20 on each, as a share of 0.75 is rounded up to 1. Without one: 20 x 6 / 7, 20 again.
+
+    In thousands the rounding is small: 20 x 6,000 / 8 = 15,000 each, and of 7 nodes 20 x 858 = 17,160 each.
+    """
+    charges, eight = Charges(1), np.arange(8)
+    for i in range(20):
+        charges.take(f"p{i}", eight, (6_000,))
+    assert charges.on(eight, without="")[0].tolist() == [15_000.0] * 8
+    charges.drop_row(7)
+    assert charges.on(eight, without="")[0].tolist() == [17_160.0] * 7 + [0.0]
+    assert len(charges) == 20
+
+
+def test_a_charge_without_a_node_left_ends():
+    charges = Charges(3)
+    charges.take("p", rows(0, 1), ASKS)
+    charges.take("q", rows(2, 3), ASKS)
+    charges.drop_row(0)
+    charges.drop_row(1)
+    assert len(charges) == 1
+    assert charged(charges) == [[0, 0, 0], [0, 0, 0], [50, 100, 150], [50, 100, 150], [0, 0, 0], [0, 0, 0]]
+
+
+def test_a_row_that_went_and_came_back_with_another_name_has_no_charge():
+    charges = Charges(3)
+    charges.take("p", rows(0, 1), ASKS)
+    charges.drop_row(1)
+    charges.take("new", rows(1, 2), ASKS)
+    assert charged(charges)[:3] == [[100, 200, 300], [50, 100, 150], [50, 100, 150]]
+
+
+def test_sums_of_the_largest_charges_do_not_wrap():
+    """17,000 charges of 2^61 are far above 2^63."""
+    charges = Charges(1)
+    for i in range(17_000):
+        charges.take(f"p{i}", rows(0, 1), (2**61,))
+    assert charges.on(rows(0), without="")[0, 0] == 17_000 * 2.0**60
+
+
+def test_a_deletion_does_not_read_the_charges():
+    """What a deletion costs is the same with 3,000 charges as with one: it only notes the row (figures: tests/bench)."""
+    charges = Charges(3)
+    for i in range(3_000):
+        charges.take(f"p{i}", rows(i % 6, (i + 1) % 6), ASKS)
+    before = charges._by_uid.copy()
+    charges.drop_row(3)
+    assert charges._by_uid == before
 
 
 uids = st.sampled_from(["p", "q", "r", "s"])
 steps = st.one_of(
-    st.tuples(st.just("take"), uids, st.sets(st.integers(-1, 5), max_size=4), st.integers(0, 10**12)),
+    st.tuples(st.just("take"), uids, st.sets(st.integers(0, 5), min_size=1, max_size=4), st.integers(0, 10**12)),
     st.tuples(st.just("release"), uids),
-    st.tuples(st.just("wait"), st.floats(0, TTL_S)),
+    st.tuples(st.just("drop_row"), st.integers(0, 5)),
 )
 
 
 @settings(deadline=None)
 @given(st.lists(steps, max_size=30), uids)
 def test_totals_are_equal_to_a_recount_of_the_charges_that_live(sequence, asking):
-    """Each row to the nearest whole number: half a unit, and the last bits of the sums."""
-    charges, living, now_s = Charges(3, TTL_S), {}, 0.0
+    charges, living = Charges(2), {}
     for step in sequence:
         match step:
             case ("take", uid, on, amount):
-                charges.take(uid, rows(*sorted(on)), requests(amount, 1, amount), now_s)
-                living.pop(uid, None)
-                if placed := sorted(on - {-1}):
-                    living[uid] = (placed, amount, now_s)
+                charges.take(uid, rows(*sorted(on)), (amount, 1))
+                living[uid] = (sorted(on), amount)
             case ("release", uid):
                 charges.release(uid)
                 living.pop(uid, None)
-            case ("wait", seconds):
-                now_s += seconds
-                charges.expire(now_s)
-                living = {u: c for u, c in living.items() if now_s - c[2] < TTL_S}
+            case ("drop_row", row):
+                charges.drop_row(row)
+                left = {u: ([r for r in on if r != row], amount) for u, (on, amount) in living.items()}
+                living = {u: charge for u, charge in left.items() if charge[0]}
     assert len(charges) == len(living)
-    want = np.zeros((3, 6))
-    for uid, (placed, amount, _) in living.items():
+    want = np.zeros((2, 6))
+    for uid, (placed, amount) in living.items():
         if uid != asking:
-            want[:, placed] += np.array([amount, 1, amount])[:, None] / len(placed)
+            want[:, placed] += np.ceil(np.array([amount, 1])[:, None] / len(placed))
     got = charges.on(ROWS, without=asking)
-    assert np.abs((np.zeros((3, 6)) if got is None else got) - want).max() <= 0.51
-
-
-def test_a_node_that_goes_takes_its_charges_with_it():
-    charges = Charges(3, TTL_S)
-    charges.take("p", rows(0, 1), requests(), now_s=0.0)
-    charges.take("q", rows(2), requests(), now_s=0.0)
-    charges.release_row(1)
-    assert len(charges) == 1
-    assert charges.on(rows(0, 1), without="") is None or not charges.on(rows(0, 1), without="").any()
+    assert np.array_equal(np.zeros((2, 6)) if got is None else got, want)

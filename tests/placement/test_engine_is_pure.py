@@ -32,6 +32,7 @@ ALLOWED = {
         "enum",
         "functools",
         "hashlib",
+        "itertools",
         "json",
     ),
     *("math", "re", "sys", "typing", "urllib.parse", "zlib"),

@@ -60,7 +60,7 @@ def test_a_slower_link_refuses_what_it_cannot_carry(asks, told, promised, reason
     found = verdict(pod_summary("new", egress=asks), node_summary(egress="10G"), told, promised=promised)
     assert (found and found.reason, found and found.resolvable) == (reason, resolvable)
     if found:
-        assert found.cause == Cause.LINK
+        assert found.cause.label == "link"
 
 
 def test_more_than_is_published_is_refused_for_that_whatever_the_link():

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubesteer.model.cluster import NO_CAPACITY, MeasuredTraffic, NodeSummary, PodSummary
+from kubesteer.model.quantity import MOST
 from kubesteer.model.requests import PodRequests
 from kubesteer.placement.table import NETWORK, LinkState, NodeTable, stable_hash
 from tests.builders import node_summary, pod_summary, table_of
@@ -38,20 +39,22 @@ pods = st.builds(
     PodSummary,
     uid=st.sampled_from(POD_UIDS),
     namespace=st.just("default"),
-    name=st.just("p"),
+    name=st.sampled_from(["p", "q"]),
     pod_type=st.just("web"),
     requests=st.builds(PodRequests, *[numbers] * 6, st.tuples(numbers, numbers), st.just((False, False))),
     node=st.just("") | st.sampled_from(NODE_NAMES),
     terminal=st.booleans(),
+    priority=st.sampled_from([0, 7]),
 )
+amounts = st.tuples(*[numbers | st.integers(MOST, 2 * MOST)] * 6)
 events = st.one_of(
     st.tuples(st.just("put_node"), nodes),
     st.tuples(st.just("put_pod"), pods),
     st.tuples(st.just("put_pod"), pods),
     st.tuples(st.just("delete_node"), st.sampled_from(NODE_NAMES)),
     st.tuples(st.just("delete_pod"), st.sampled_from(POD_UIDS)),
-    st.tuples(st.just("replace_nodes"), st.lists(nodes, max_size=4)),
-    st.tuples(st.just("replace_pods"), st.lists(pods, max_size=4)),
+    st.tuples(st.just("assume"), st.tuples(st.sampled_from(POD_UIDS), st.sampled_from(NODE_NAMES), amounts)),
+    st.tuples(st.just("forget"), st.sampled_from(POD_UIDS)),
     st.tuples(st.just("put_link"), st.tuples(st.sampled_from(NODE_NAMES), links)),
     st.tuples(st.just("delete_link"), st.sampled_from(NODE_NAMES)),
     st.tuples(st.just("replace_links"), st.dictionaries(st.sampled_from(NODE_NAMES), links)),
@@ -59,7 +62,12 @@ events = st.one_of(
 
 
 def apply(table, event, value):
-    """One event, as the watches tell it."""
+    """One event, as the watches and the decisions tell it; nothing is assumed on a name without a row."""
+    if event == "assume":
+        uid, name, amount = value
+        if name in table.rows:
+            table.assume(uid, table.rows[name], amount)
+        return
     getattr(table, event)(*(value if event == "put_link" else (value,)))
 
 
@@ -67,7 +75,7 @@ class Recount:
     """What there is, kept in the plainest way: the last word on each node, each pod and each link."""
 
     def __init__(self):
-        self.nodes, self.pods, self.links = {}, {}, {}
+        self.nodes, self.pods, self.links, self.assumed = {}, {}, {}, {}
 
     def apply(self, event, value):
         match event:
@@ -79,10 +87,11 @@ class Recount:
                 self.nodes.pop(value, None)
             case "delete_pod":
                 self.pods.pop(value, None)
-            case "replace_nodes":
-                self.nodes = {node.name: node for node in value}
-            case "replace_pods":
-                self.pods = {pod.uid: pod for pod in value}
+            case "assume":
+                if value[1] in self.names():
+                    self.assumed[value[0]] = value[1:]
+            case "forget":
+                self.assumed.pop(value, None)
             case "put_link":
                 self.links[value[0]] = value[1]
             case "delete_link":
@@ -96,6 +105,9 @@ class Recount:
         there = [one for one in (node and node.measured, node and link and link.measured) if one]
         return max(there, key=lambda one: one.time_s, default=None), link if node else None
 
+    def names(self):
+        return {*self.nodes, *(pod.node for pod in self.placed()), *(name for name, _ in self.assumed.values())}
+
     def placed(self, name=None):
         on_a_node = [pod for pod in self.pods.values() if pod.node and not pod.terminal]
         return on_a_node if name is None else [pod for pod in on_a_node if pod.node == name]
@@ -103,7 +115,7 @@ class Recount:
 
 def assert_equal(table, recount):
     placed = recount.placed()
-    assert set(table.rows) == set(recount.nodes) | {pod.node for pod in placed}
+    assert set(table.rows) == recount.names()
     assert len(set(table.rows.values())) == len(table.rows)
     assert table.links == recount.links
     assert (table.node_count, table.pod_count) == (len(recount.nodes), len(placed))
@@ -111,18 +123,26 @@ def assert_equal(table, recount):
     for name, row in table.rows.items():
         assert_row_equal(table, row, name, recount)
     unused = sorted(set(range(table.capacity)) - set(table.rows.values()))
-    for column in ("requested", "nonzero_requested", "known", "ready", "usable"):
+    for column in ("requested", "nonzero_requested", "assumed", "known", "ready", "usable", "open"):
         assert not getattr(table, column)[..., unused].any(), column
-    rows = {pod.uid: table.rows[pod.node] for pod in placed}
-    assert {uid: table.row_of(uid) for uid in POD_UIDS} == {uid: rows.get(uid) for uid in POD_UIDS}
+    for pod in placed:
+        kept = table.placed(pod.uid)
+        assert (kept.row, kept.name, kept.priority) == (table.rows[pod.node], pod.name, pod.priority)
+        assert kept.requests == pod.requests
+    assert [uid for uid in POD_UIDS if table.placed(uid)] == sorted(pod.uid for pod in placed)
+    for direction in range(2):
+        there = [node.network_bps[direction] for node in recount.nodes.values() if node.network_bps[direction] > 0]
+        assert table.capacity_range(direction) == ((min(there), max(there)) if there else None)
 
 
 def assert_row_equal(table, row, name, recount):
     asked = [pod.requests for pod in recount.placed(name)]
     columns = zip(*[(r.cpu_m, r.memory_b, *r.network_bps) for r in asked], strict=True)
-    assert table.requested[:, row].tolist() == ([sum(column) for column in columns] or [0] * 4)
+    assert table.requested[:, row].tolist() == ([min(sum(column), MOST) for column in columns] or [0] * 4)
     nonzero = [sum(r.nonzero_cpu_m for r in asked), sum(r.nonzero_memory_b for r in asked)]
     assert table.nonzero_requested[:, row].tolist() == nonzero
+    assumed = [amounts for on, amounts in recount.assumed.values() if on == name]
+    assert table.assumed[:, row].tolist() == [min(sum(column), MOST) for column in zip([0] * 6, *assumed, strict=True)]
     assert (table.names[row], int(table.name_hash[row])) == (name, stable_hash(name))
     node = recount.nodes.get(name)
     assert bool(table.known[row]) == (node is not None)
@@ -132,6 +152,12 @@ def assert_row_equal(table, row, name, recount):
     else:
         assert table.allocatable[:, row].tolist() == [node.cpu_m, node.memory_b, *node.network_bps]
         assert (bool(table.ready[row]), bool(table.usable[row])) == (node.ready, node.fault is None)
+        assert bool(table.open[row]) == (node.ready and node.fault is None)
+        left = [
+            NO_CAPACITY if bps == NO_CAPACITY else max(bps - sum(r.network_bps[d] for r in asked), 0)
+            for d, bps in enumerate(node.network_bps)
+        ]
+        assert table.room_bps[:, row].tolist() == left
         measured, link = recount.told(name)
         assert table.measured_at_s[row] == (measured.time_s if measured else -np.inf)
         assert table.limit_at_s[row] == (link.time_s if link else -np.inf)
@@ -161,8 +187,11 @@ def test_rows_are_never_more_than_the_names_there_could_be(sequence):
     for event, value in sequence:
         apply(table, event, value)
     assert len(table.names) <= len(NODE_NAMES)
-    table.replace_nodes([])
-    table.replace_pods([])
+    for name in NODE_NAMES:
+        table.delete_node(name)
+    for uid in POD_UIDS:
+        table.delete_pod(uid)
+        table.forget(uid)
     assert table.rows == table.row_bytes == table.faults == {}
 
 
@@ -177,7 +206,32 @@ def test_an_event_that_comes_twice_changes_nothing_the_second_time(sequence, las
     apply(table, *last)
     for column, values in before.items():
         assert np.array_equal(getattr(table, column)[..., table.known], values[..., table.known]), column
-    assert table.names_version == version or last[0].startswith("replace")
+    assert table.names_version == version
+
+
+def test_a_sum_beyond_what_64_bits_hold_is_cut_and_comes_back_exactly():
+    """17,000 pods of 2^49 - 1 are above 2^63: shown as 2^61. With all but one gone, that one is left."""
+    table = table_of([node_summary("n")])
+    large = PodRequests(0, 0, 0, 0, 0, 0, (2**49 - 1, 0), (False, False))
+    for i in range(17_000):
+        table.put_pod(PodSummary(f"{i}", "default", "p", "web", large, "n"))
+    assert int(table.requested[NETWORK, table.rows["n"]]) == MOST
+    for i in range(1, 17_000):
+        table.delete_pod(f"{i}")
+    assert int(table.requested[NETWORK, table.rows["n"]]) == 2**49 - 1
+
+
+def test_the_table_tells_each_row_whose_node_is_gone_before_another_name_gets_it():
+    table, told = table_of([node_summary("a"), node_summary("b")]), []
+    table.on_gone(lambda row: told.append(table.names[row]))
+    table.put_pod(pod_summary("p", node="b"))
+    table.delete_node("a")
+    assert told == ["a", "a"], "gone, and its row released"
+    table.delete_node("b")
+    assert told[2:] == ["b"], "its pod keeps the row"
+    table.delete_pod("uid-p")
+    assert told[3:] == ["b"]
+    assert table.rows == {}
 
 
 def test_a_row_is_reused_by_the_next_node_and_nothing_of_the_first_is_left():

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from kubesteer.placement.candidates import Circumstances
 from kubesteer.placement.charges import Charges
 from kubesteer.placement.engine import Engine
-from kubesteer.placement.offers import COMES_BACK_AFTER_S, Offers
+from kubesteer.placement.offers import Offers
+from kubesteer.placement.pods import promised_amounts
 from kubesteer.placement.policy import Policy, ScorePolicy
 from kubesteer.placement.scoring import best
 from tests.builders import candidates_of, node_summary, pod_summary
@@ -64,7 +65,7 @@ def test_with_none_fitting_every_reason_is_given():
     candidates = candidates_of(mixed, names=["node-000", "b", "c", "ghost"])
     filtered = ENGINE.filter(pod_summary(egress="1G"), candidates, Circumstances(), shortlist=1)
     assert (filtered.passed.tolist(), filtered.fitting) == ([], 0)
-    causes = {v.position: v.cause.value for v in filtered.refused}
+    causes = {v.position: v.cause.label for v in filtered.refused}
     assert causes == {0: "too-small", 1: "no-capacity", 2: "not-ready", 3: "unknown-node"}
 
 
@@ -154,6 +155,12 @@ def test_the_same_pod_gets_the_same_list_in_any_process_and_any_order():
     assert len(winners) == 1
 
 
+def charged(charges, rows, uid):
+    """CPU, memory and both directions, as the engine takes them."""
+    on = charges.on(rows, without=uid)
+    return None if on is None else on[:4].astype(np.int64)
+
+
 @pytest.mark.parametrize("rule", ["stddev", "upstream-1.22", "depcon2"])
 @pytest.mark.parametrize(
     "asks",
@@ -168,33 +175,29 @@ def test_the_same_pod_gets_the_same_list_in_any_process_and_any_order():
 def test_a_burst_of_equal_pods_does_not_herd_onto_one_node(rule, asks):
     """200 pods on 40 equal nodes, known by their charges alone: mean 5, and no node above twice the mean."""
     engine = Engine(Policy(score=ScorePolicy(balance_rule=rule)))
-    candidates, charges = candidates_of(nodes(40)), Charges(4, ttl_s=30.0)
+    candidates, charges = candidates_of(nodes(40)), Charges(6)
     pod, rows, placed = pod_summary(**asks), np.arange(40), Counter()
-    for i, uid in enumerate(uids(200)):
-        circumstances = Circumstances(charged=charges.on(rows, without=uid))
+    for uid in uids(200):
+        circumstances = Circumstances(charged=charged(charges, rows, uid))
         passed = engine.filter(replace(pod, uid=uid), candidates, circumstances, shortlist=1).passed
-        charges.take(uid, rows[passed], pod.requests, now_s=i / 1000)
+        charges.take(uid, rows[passed], promised_amounts(pod.requests))
         placed.update(passed.tolist())
     assert sum(placed.values()) == 200
     assert max(placed.values()) <= 10
 
 
-def test_a_pod_that_comes_back_is_told_from_a_question_that_is_repeated():
-    """kube-scheduler's shortest back-off is 1 s."""
+def test_an_offer_is_remembered_until_its_pod_is_placed_or_gone():
     offers = Offers()
-    assert not offers.came_back("p", now_s=0.0)
-    offers.make("p", now_s=10.0)
-    assert not offers.came_back("p", now_s=10.0 + COMES_BACK_AFTER_S)
-    assert offers.came_back("p", now_s=11.0)
-    offers.make("p", now_s=11.0)
-    assert offers.came_back("p", now_s=11.1)
+    assert not offers.was_made("p")
+    offers.make("p")
+    assert offers.was_made("p")
     offers.forget("p")
-    assert not offers.came_back("p", now_s=12.0)
+    assert not offers.was_made("p")
 
 
 def test_offers_are_forgotten_oldest_first_and_never_grow_without_end():
     offers = Offers()
     for i in range(70_000):
-        offers.make(f"p{i}", now_s=0.0)
-    assert not offers.came_back("p0", now_s=9.0)
-    assert offers.came_back("p69999", now_s=9.0)
+        offers.make(f"p{i}")
+    assert not offers.was_made("p0")
+    assert offers.was_made("p69999")

@@ -53,13 +53,22 @@ def test_nodes_without_capacity_say_nothing():
     assert suspect(pod_summary(egress="1"), node_summary(egress="0"), node_summary("m", egress=None)) is None
 
 
-def test_unknown_nodes_say_nothing():
-    """64 nodes fill the first rows of the table: an unknown name must not read the last of them."""
-    nodes = [node_summary(f"n{i}", egress="1G") for i in range(64)]
-    assert suspect(pod_summary(egress="1"), *nodes, names=["ghost"]) is None
+def test_every_node_counts_also_those_that_are_no_candidates():
+    """20M is above the only candidate, but not above every node."""
+    nodes = (node_summary("small", egress="10M"), node_summary("large", egress="10G"))
+    assert suspect(pod_summary(egress="20M"), *nodes, names=["small"]) is None
+    assert suspect(pod_summary(egress="20G"), *nodes, names=["small"]) is not None
+
+
+@pytest.mark.parametrize("capacity", ["1G", "25G", "100G", "400G"])
+def test_an_slo_of_100k_or_more_is_never_too_small(capacity):
+    """1e-4 of 25G is 2.5M and of 400G 40M: small, but no unit mistake."""
+    node = node_summary("n", egress=capacity)
+    assert suspect(pod_summary(egress="100k"), node) is None
+    assert suspect(pod_summary(egress="99999"), node) is not None
 
 
 def test_the_fraction_is_a_setting():
     policy = Policy(filter=FilterPolicy(suspect_fraction=0.5))
-    assert suspect(pod_summary(egress="499M"), node_summary(egress="1G"), policy=policy)
-    assert not suspect(pod_summary(egress="500M"), node_summary(egress="1G"), policy=policy)
+    assert suspect(pod_summary(egress="49k"), node_summary(egress="100k"), policy=policy)
+    assert not suspect(pod_summary(egress="50k"), node_summary(egress="100k"), policy=policy)

@@ -120,6 +120,10 @@ class Service:
     def put_node(self, api_object: Json) -> None:
         self.parts.state.put_node(node_numbers(api_object))
 
+    def hear(self) -> None:
+        """The watch of pods is heard now, and everything it told is known."""
+        self.parts.state.pods_heard(self.clock.now_s)
+
     def put_pod(self, api_object: Json) -> None:
         """What the watch does when it tells of a pod."""
         self.parts.state.put_pod(pod_numbers(api_object))

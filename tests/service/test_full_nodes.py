@@ -41,7 +41,7 @@ async def test_simulating_with_template_nodes_leaves_no_trace() -> None:
     await there.post("filter", nodes_args(pod(cpu="1", egress="1G"), templates[:1]))
     assert there.parts.state.table.node_count == 2
     assert there.parts.state.table.find(["template-0"]).tolist() == [-1]
-    assert len(there.parts.state.charges) == 0
+    assert len(there.parts.state.promises) == 0
 
 
 async def test_full_nodes_are_judged_before_the_first_sync_too() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from kubesteer.model.cluster import PodSummary
 from kubesteer.model.errors import ClusterUnavailable
-from tests.builders import node, pod, pod_summary
+from tests.builders import EGRESS_ANNOTATION, node, pod, pod_summary
 from tests.service.harness import Service, service
 
 
@@ -18,11 +18,13 @@ class Events:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
+        self.reasons: list[str] = []
         self.away = False
 
-    async def warn(self, pod: PodSummary, message: str) -> None:
+    async def warn(self, pod: PodSummary, reason: str, message: str) -> None:
         if self.away:
             raise ClusterUnavailable("API server: connection refused")
+        self.reasons.append(reason)
         self.told.append((pod.name, message))
 
 
@@ -55,6 +57,31 @@ async def test_a_suspect_slo_is_counted_and_told_once_a_pod_however_often_it_is_
     assert name == "a"
     assert message.startswith(said)
     assert "100 Mbit/s is 100M" in message
+
+
+@pytest.mark.parametrize("value", ["10Mbps", "", "unlimited", '{"rate":"10M"}', "-5M", "999", "0", "1001T", "1.1P"])
+async def test_an_annotation_that_the_runtime_would_refuse_is_refused_by_every_node_in_words(value: str) -> None:
+    """Answered as Error, an extender that is ignorable is skipped, and the pod's sandbox fails on whatever node."""
+    events = Events()
+    there = service(warning_sink=events)
+    asked = pod("a", annotations={EGRESS_ANNOTATION: value})
+    answer = await there.filter(asked, ["node-1", "node-2"])
+    assert (answer["Error"], answer["NodeNames"], answer["FailedNodes"]) == ("", [], {})
+    reasons = answer["FailedAndUnresolvableNodes"]
+    assert list(reasons) == ["node-1", "node-2"]
+    assert reasons["node-1"].startswith(f"pod: metadata.annotations[{EGRESS_ANNOTATION}]: '{value}' is ")
+    await sent(there)
+    assert events.reasons == ["InvalidNetworkSLO"]
+    assert there.metric("invalid_pods_total") == 1
+    (line,) = [line for line in there.lines() if line["event"] == "pod cannot be right"]
+    assert line["pod"] == "default/a"
+
+
+@pytest.mark.parametrize("value", ["1k", "1000", "999.5", "1P", "1e15", "1000T"])
+async def test_the_runtimes_own_bounds_are_within(value: str) -> None:
+    """999.5 bit/s are rounded up to 1,000; 1P is the most."""
+    there = service(node("node-1", egress="2P"))
+    assert (await there.filter(pod("a", annotations={EGRESS_ANNOTATION: value}), ["node-1"]))["NodeNames"] == ["node-1"]
 
 
 async def test_each_pod_is_told_of_its_own() -> None:

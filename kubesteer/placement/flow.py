@@ -1,0 +1,197 @@
+"""The decision flow: the one door to a decision. The extender, the simulator and a replay call it and nothing else.
+
+It gathers what is known (node table, promises, opinions), lets the engine decide, and keeps what the decision promises.
+Time and opinions come in, a Decision comes out. No I/O, no clock, no bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kubesteer.placement.candidates import (
+    Asked,
+    Candidates,
+    Circumstances,
+    Moment,
+    NamedNodes,
+    Opinion,
+    Opinions,
+    from_nodes,
+    from_table,
+)
+from kubesteer.placement.engine import Filtered
+from kubesteer.placement.filtering import all_fit, none_refused, suspect_units
+from kubesteer.placement.promises import unseen_bps
+from kubesteer.placement.table import NETWORK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from kubesteer.model.cluster import PodSummary
+    from kubesteer.placement.cluster_state import ClusterState
+    from kubesteer.placement.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one request was answered, and about what.
+
+    id: what logs and answers name it by. asked: of which nodes, in order. rows: theirs in the node table, -1 for none.
+    filtered: which of them the pod may go to; scores: int64 (n,), 0..10. One of the two is there. promised: positions
+    of the candidates that the pod is promised to now; empty where it stays as it was.
+    """
+
+    id: str
+    pod: PodSummary
+    asked: Asked
+    rows: NDArray[np.intp]
+    moment: Moment
+    promised: NDArray[np.intp]
+    filtered: Filtered | None = None
+    scores: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """All that a decision would see, gathered and detached: Engine.explain takes it wherever and whenever it runs."""
+
+    pod: PodSummary
+    names: Sequence[str]
+    candidates: Candidates
+    circumstances: Circumstances
+    shortlist: int | None
+    opinion: Opinion | None
+
+
+_NOWHERE = np.zeros(0, np.intp)
+
+
+class DecisionFlow:
+    """Decides for one cluster. Keeps the rows of the last names: prioritize follows filter with the same list."""
+
+    def __init__(self, engine: Engine, state: ClusterState, opinions: Opinions, *, shortlist: int | None) -> None:
+        """shortlist: filter offers at most so many nodes; None offers all that fit."""
+        self.engine = engine
+        self.state = state
+        self._opinions = opinions
+        self._shortlist = shortlist
+        self._last_names: Sequence[str] | None = None
+        self._last_version = -1
+        self._last_rows = _NOWHERE
+
+    def filter(
+        self, pod: PodSummary, asked: Asked, moment: Moment, *, decision_id: str = "", late: bool = False
+    ) -> Decision:
+        """Which candidates can carry the pod. late: there is no time left for a short list."""
+        shortlist = None if late else self._shortlist_for(pod)
+        rows = self._rows(asked)
+        is_ranked = shortlist is not None and len(rows) > shortlist
+        charged = self._charged(pod, rows, is_ranked=is_ranked)
+        if not is_ranked and isinstance(asked, NamedNodes) and moment.synced and self._all_fit(pod, rows, charged):
+            suspect = suspect_units(pod, self._capacity_ranges(), self.engine.policy)
+            filtered = Filtered(np.arange(len(rows)), none_refused(len(rows)), len(rows), suspect)
+        else:
+            candidates = self._candidates(asked, rows)
+            opinion = None
+            if is_ranked or self.engine.policy.filter.quarantine_below > 0:
+                opinion = self._opinion(pod, asked, rows, moment)
+            circumstances = self._circumstances(charged, opinion, moment)
+            filtered = self.engine.filter(pod, candidates, circumstances, shortlist=shortlist)
+        return Decision(decision_id, pod, asked, rows, moment, self._offer(pod, rows, filtered, moment), filtered)
+
+    def prioritize(
+        self, pod: PodSummary, asked: Asked, moment: Moment, *, decision_id: str = "", late: bool = False
+    ) -> Decision:
+        """A score 0..10 for each candidate. late: there is no time left, so every node gets the same, 0."""
+        rows = self._rows(asked)
+        if late:
+            scores = np.zeros(len(rows), np.int64)
+        else:
+            charged = self._charged(pod, rows, is_ranked=True)
+            circumstances = self._circumstances(charged, self._opinion(pod, asked, rows, moment), moment)
+            scores = self.engine.prioritize(pod, self._candidates(asked, rows), circumstances)
+        promised = np.flatnonzero(scores == scores.max(initial=0)) if pod.fault is None else _NOWHERE
+        self._promise(pod, rows, promised, moment)
+        return Decision(decision_id, pod, asked, rows, moment, promised, scores=scores)
+
+    def question(self, pod: PodSummary, asked: Asked, moment: Moment) -> Question:
+        """What filter and prioritize would see now. Changes nothing."""
+        rows = self._rows(asked)
+        opinion = self._opinion(pod, asked, rows, moment)
+        circumstances = self._circumstances(self._charged(pod, rows, is_ranked=True), opinion, moment)
+        shortlist = self._shortlist_for(pod)
+        return Question(pod, asked.names, self._candidates(asked, rows), circumstances, shortlist, opinion)
+
+    def _offer(self, pod: PodSummary, rows: NDArray[np.intp], filtered: Filtered, moment: Moment) -> NDArray[np.intp]:
+        """Keeps what filter's answer promises: positions, none where prioritize will say."""
+        passed = filtered.passed
+        if not len(passed):
+            self.state.promises.end(pod.uid)
+            return _NOWHERE
+        if len(passed) < filtered.fitting:
+            self.state.offers.make(pod.uid)
+        if len(passed) > 1 and self._shortlist is None:
+            return _NOWHERE
+        # The last that is heard of the pod: of one node the scheduler asks no scores, and where short lists are made
+        # it may have no prioritize verb at all.
+        self._promise(pod, rows, passed, moment)
+        return passed
+
+    def _promise(self, pod: PodSummary, rows: NDArray[np.intp], positions: NDArray[np.intp], moment: Moment) -> None:
+        self.state.promises.take(pod, rows[positions], moment.clock_s)
+
+    def _shortlist_for(self, pod: PodSummary) -> int | None:
+        return None if self.state.offers.was_made(pod.uid) else self._shortlist
+
+    def _rows(self, asked: Asked) -> NDArray[np.intp]:
+        """Rows of the names; of a list that was just asked about, while no row got another name."""
+        names, version = asked.names, self.state.table.names_version
+        if names is not self._last_names or version != self._last_version:
+            self._last_rows = self.state.table.find(names)
+            self._last_names, self._last_version = names, version
+        return self._last_rows
+
+    def _charged(self, pod: PodSummary, rows: NDArray[np.intp], *, is_ranked: bool) -> NDArray[np.int64] | None:
+        """What is promised to others, where the decision reads it."""
+        requests, promises = pod.requests, self.state.promises
+        if is_ranked or any(requests.by_annotation) or (promises.any_unseen and any(requests.network_bps)):
+            return promises.on(rows, pod)
+        return None
+
+    def _all_fit(self, pod: PodSummary, rows: NDArray[np.intp], charged: NDArray[np.int64] | None) -> bool:
+        table = self.state.table
+        unseen = None if charged is None else unseen_bps(charged, table.directions)
+        return all_fit(pod, table, rows, charged, unseen, self.engine.policy)
+
+    def _candidates(self, asked: Asked, rows: NDArray[np.intp]) -> Candidates:
+        if isinstance(asked, NamedNodes):
+            return from_table(self.state.table, rows)
+        return from_nodes(self.state.table, asked.nodes)
+
+    def _opinion(self, pod: PodSummary, asked: Asked, rows: NDArray[np.intp], moment: Moment) -> Opinion | None:
+        if isinstance(asked, NamedNodes):
+            return self._opinions.on(rows, pod, moment.unix_s)
+        return self._opinions.for_names(asked.names, pod, moment.unix_s)
+
+    def _circumstances(
+        self, charged: NDArray[np.int64] | None, opinion: Opinion | None, moment: Moment
+    ) -> Circumstances:
+        directions = self.state.table.directions
+        return Circumstances(
+            now_s=moment.unix_s,
+            synced=moment.synced,
+            charged=None if charged is None else charged[: NETWORK + directions],
+            unseen_bps=None if charged is None else unseen_bps(charged, directions),
+            reward=opinion.reward if opinion else None,
+            evidence=opinion.evidence if opinion else None,
+            mean=opinion.mean if opinion else None,
+        )
+
+    def _capacity_ranges(self) -> list[tuple[int, int] | None]:
+        table = self.state.table
+        return [table.capacity_range(direction) for direction in range(table.directions)]

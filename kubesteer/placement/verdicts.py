@@ -1,0 +1,168 @@
+"""Why candidates are refused, as columns; words are made only where somebody reads them, one text for equal numbers.
+
+Which candidate is refused is decided in filtering.py. No decision here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kubesteer.model.quantity import format_rate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Cause(IntEnum):
+    """What a candidate's verdict is: FITS, or why not."""
+
+    FITS = 0
+    POD_FAULT = 1
+    UNKNOWN_NODE = 2
+    NODE_FAULT = 3
+    NOT_READY = 4
+    NO_CAPACITY = 5
+    TOO_SMALL = 6
+    INSUFFICIENT = 7
+    LINK = 8
+    LINK_INSUFFICIENT = 9
+    MEASURED = 10
+    QUARANTINE = 11
+
+    @property
+    def label(self) -> str:
+        """Of a metric: few and fixed."""
+        return _LABELS[self]
+
+    @property
+    def resolvable(self) -> bool:
+        """Evicting pods could help."""
+        return self in {Cause.INSUFFICIENT, Cause.LINK_INSUFFICIENT}
+
+
+_LABELS = {
+    Cause.FITS: "fits",
+    Cause.POD_FAULT: "pod-fault",
+    Cause.UNKNOWN_NODE: "unknown-node",
+    Cause.NODE_FAULT: "node-fault",
+    Cause.NOT_READY: "not-ready",
+    Cause.NO_CAPACITY: "no-capacity",
+    Cause.TOO_SMALL: "too-small",
+    Cause.INSUFFICIENT: "insufficient",
+    Cause.LINK: "link",
+    Cause.LINK_INSUFFICIENT: "link",
+    Cause.MEASURED: "measured-traffic",
+    Cause.QUARANTINE: "quarantine",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why one candidate does not fit. resolvable: evicting pods could help."""
+
+    position: int
+    cause: Cause
+    reason: str
+    resolvable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a pod wants in one direction, and the names of the resource: for the words of a refusal."""
+
+    direction: str
+    bps: int
+    resource_names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.direction}: wants {format_rate(self.bps)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The verdicts of n candidates.
+
+    cause: uint8 (n,), of Cause. The rest counts where the cause says so. direction: uint8 (n,), an index of wanted.
+    left, of: float64 (n,): what is left of how much, in bit/s; of a quarantine the reward's mean and the runs behind
+    it, and below the least mean. pod_fault, node_faults: in words, the latter by position.
+    """
+
+    cause: NDArray[np.uint8]
+    direction: NDArray[np.uint8]
+    left: NDArray[np.float64]
+    of: NDArray[np.float64]
+    wanted: Sequence[Wanted] = ()
+    below: float = 0.0
+    pod_fault: str | None = None
+    node_faults: Mapping[int, str] = field(default_factory=dict)
+
+    def counts(self) -> Mapping[Cause, int]:
+        """How many candidates were refused for each cause."""
+        counted = np.bincount(self.cause, minlength=len(Cause))
+        return {Cause(number): count for number, count in enumerate(counted.tolist()) if count and number != Cause.FITS}
+
+    def refused(self) -> list[Verdict]:
+        """A verdict for each candidate that does not fit, in request order."""
+        positions = np.flatnonzero(self.cause)
+        reasons = self.reasons(positions)
+        causes = map(Cause, self.cause[positions].tolist())
+        return [
+            Verdict(position, cause, reason, cause.resolvable)
+            for position, cause, reason in zip(positions.tolist(), causes, reasons, strict=True)
+        ]
+
+    def reasons(self, positions: NDArray[np.intp]) -> list[str]:
+        """Why each of these candidates, all of them refused, does not fit."""
+        cause, direction = self.cause[positions], self.direction[positions]
+        kinds = cause.astype(np.int64) * 256 + direction
+        first = int(kinds[0]) if len(kinds) else 0
+        if (kinds == first).all():
+            return self._of_one_kind(first, positions) if len(kinds) else []
+        texts = np.empty(len(positions), object)
+        for kind in np.unique(kinds).tolist():
+            among = kinds == kind
+            texts[among] = self._of_one_kind(kind, positions[among])
+        found: list[str] = texts.tolist()
+        return found
+
+    def _of_one_kind(self, kind: int, positions: NDArray[np.intp]) -> list[str]:
+        cause, direction = Cause(kind // 256), kind % 256
+        numbers = zip(self.left[positions].tolist(), self.of[positions].tolist(), strict=True)
+        match cause:
+            case Cause.NODE_FAULT:
+                return [f"node object: {self.node_faults[p]}" for p in positions.tolist()]
+            case Cause.QUARANTINE:
+                end = f" for this pod type is below {self.below:g}"
+                return [f"reward: {mean:.2f}{end} ({runs:.3g} runs)" for mean, runs in numbers]
+            case Cause.POD_FAULT | Cause.UNKNOWN_NODE | Cause.NOT_READY:
+                words = {
+                    Cause.POD_FAULT: f"pod: {self.pod_fault}",
+                    Cause.UNKNOWN_NODE: "node is unknown to kubesteer",
+                    Cause.NOT_READY: "node is not ready",
+                }
+                return [words[cause]] * len(positions)
+        wanted = self.wanted[direction]
+        if cause is Cause.NO_CAPACITY:
+            return [f"{wanted}, the node publishes no {' or '.join(wanted.resource_names)}"] * len(positions)
+        start = f"{wanted}, "
+        return [start + _numbers_in_words(cause, left, of) for left, of in numbers]
+
+
+@lru_cache(maxsize=65_536)
+def _numbers_in_words(cause: Cause, left: float, of: float) -> str:
+    match cause:
+        case Cause.TOO_SMALL:
+            return f"the node has {format_rate(of)} in all"
+        case Cause.INSUFFICIENT:
+            return f"{format_rate(left)} of {format_rate(of)} left"
+        case Cause.LINK:
+            return f"the link carries {format_rate(of)} now"
+        case Cause.LINK_INSUFFICIENT:
+            return f"{format_rate(left)} left of the {format_rate(of)} that the link carries now"
+    return f"{format_rate(left)} of {format_rate(of)} measured in use"
