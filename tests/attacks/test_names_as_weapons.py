@@ -74,6 +74,7 @@ def test_what_a_client_names_is_never_a_line_of_its_own_nor_a_command_to_the_ter
                 "prioritize",
                 "request refused",
                 "suspect units",
+                "pod cannot be right",
                 "http server",
                 "synced",
             }
