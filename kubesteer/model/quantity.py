@@ -1,7 +1,8 @@
 """Kubernetes quantities, read exactly as the API server reads them.
 
 A quantity is held as a whole number of nano-units: the API's own precision, to which it rounds up when it reads.
-Sums of quantities are therefore exact, and rounding to millicores or bytes happens once, at the end, and up.
+Sums of quantities are therefore exact, and rounding to millicores or bytes happens once, at the end, and up. What is
+too large for int64 is taken as the largest number: nobody has that much, and the API server takes it too.
 Source: apimachinery pkg/api/resource (grammar, suffixes, rounding up), 1.37.
 """
 
@@ -20,13 +21,16 @@ NANO_PER_UNIT = 10**9
 NANO_PER_MILLI = 10**6
 MAX_INT64 = 2**63 - 1
 MOST = 2**61
-"""Amounts and sums are cut here: three of them still add up in int64."""
+"""The most millicores, bytes or bit/s that count; amounts and sums are cut here. Three of them add up in int64."""
 
 _DECIMAL_EXPONENT = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY_EXPONENT = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
-_GRAMMAR = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?[0-9]{1,18}))?", re.ASCII)
+_GRAMMAR = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?)([0-9]+))?", re.ASCII)
 _RULE = "a number with an optional suffix n u m k M G T P E Ki Mi Gi Ti Pi Ei or an exponent such as e3"
+_FIRST_LARGE_BINARY, _LEAST_POWER = 50, -9
+"""Of a quantity without digits, such as `k`, Go takes Ki to Ti and exponents from -9 (as 0), and refuses the rest."""
 _MAX_NANO = MAX_INT64 * NANO_PER_UNIT
+_DIGITS_OF_INT64 = 19
 _PAST_INT64 = 40
 """A power of ten that takes every non-zero number out of int64."""
 _DIGITS_THAT_COUNT = 100
@@ -37,7 +41,7 @@ _LONGEST_REMEMBERED = 64
 def parse_quantity(text: str) -> Nano:
     """Nano-units of a quantity; anything non-zero below a nano-unit counts as one.
 
-    Raises InvalidQuantity for what the API server would refuse, and for sizes above int64.
+    Beyond int64 it is the largest number of that sign. Raises InvalidQuantity for what the API server would refuse.
     """
     return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else _parsed(text)
 
@@ -45,17 +49,28 @@ def parse_quantity(text: str) -> Nano:
 def _parsed(text: str) -> Nano:
     match = _GRAMMAR.fullmatch(text)
     if match is None or not text:
-        raise InvalidQuantity(f"{shown(text)} is not a quantity; write {_RULE}")
-    sign, whole, fraction, suffix, exponent = match.groups()
+        raise _no_quantity(text)
+    sign, whole, fraction, suffix, exponent_sign, exponent = match.groups()
+    binary = _BINARY_EXPONENT.get(suffix, 0)
+    decimal = _exponent(text, exponent_sign, exponent) if exponent else _DECIMAL_EXPONENT.get(suffix or "", 0)
+    if not whole and not fraction and (binary >= _FIRST_LARGE_BINARY or decimal < _LEAST_POWER):
+        raise _no_quantity(text)
     digits, beyond = _significant(whole + (fraction or ""))
-    power = 9 - len(fraction or "") + beyond
-    if suffix in _BINARY_EXPONENT:
-        nano = min(_scaled_up(digits << _BINARY_EXPONENT[suffix], power), _MAX_NANO)
-    else:
-        nano = _scaled_up(digits, power + (int(exponent) if exponent else _DECIMAL_EXPONENT[suffix or ""]))
-    if nano > _MAX_NANO:
-        raise InvalidQuantity(f"{shown(text)} is above 2^63-1; write a smaller quantity")
+    nano = min(_scaled_up(digits << binary, 9 - len(fraction or "") + beyond + decimal), _MAX_NANO)
     return Nano(-nano if sign == "-" else nano)
+
+
+def _exponent(text: str, sign: str, digits: str) -> int:
+    """An exponent as Go reads it: an int64, of which the lower 32 bits count."""
+    digits = digits.lstrip("0")
+    exponent = int(sign + digits) if 0 < len(digits) <= _DIGITS_OF_INT64 else 0
+    if len(digits) > _DIGITS_OF_INT64 or not -MAX_INT64 - 1 <= exponent <= MAX_INT64:
+        raise _no_quantity(text)
+    return (exponent + 2**31) % 2**32 - 2**31
+
+
+def _no_quantity(text: str) -> InvalidQuantity:
+    return InvalidQuantity(f"{shown(text)} is not a quantity; write {_RULE}")
 
 
 _remembered = lru_cache(maxsize=8192)(_parsed)

@@ -1,7 +1,8 @@
 """What a pod asks for, counted exactly as kube-scheduler counts it.
 
 Source of the rules: component-helpers resource.PodRequests and the scheduler's NodeInfo, 1.37 (sidecars: KEP-753,
-in-place resize: KEP-1287, pod-level resources: KEP-2837). Sums are exact nano-units; rounding up comes last.
+in-place resize: KEP-1287, pod-level resources: KEP-2837). Sums are exact nano-units; rounding up comes last, and then
+no amount is above quantity.MOST.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from kubesteer.model import objects
 from kubesteer.model.errors import InvalidQuantity
 from kubesteer.model.network import NetworkResource
 from kubesteer.model.quantity import (
-    MAX_INT64,
+    MOST,
     NANO_PER_MILLI,
     NANO_PER_UNIT,
     parse_quantity,
@@ -28,8 +29,6 @@ DEFAULT_MEMORY_B = 200 * 1024 * 1024
 """Counted as non-zero request for a container without a memory request."""
 
 _DEFAULTS = {"cpu": DEFAULT_CPU_M * NANO_PER_MILLI, "memory": DEFAULT_MEMORY_B * NANO_PER_UNIT}
-_LARGEST = MAX_INT64 // 2**14
-"""Room for the sums of 16,384 pods of the largest size on one node."""
 _RUNTIME_LEAST_BPS, _RUNTIME_MOST_BPS = 10**3, 10**15
 """Bounds of a bandwidth annotation; beyond them the pod's sandbox fails."""
 _POD_LEVEL = frozenset({"cpu", "memory"})
@@ -66,38 +65,38 @@ def pod_requests(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodReq
         nonzero = _effective(pod, wanted, {name: nano for name, nano in _DEFAULTS.items() if name not in exact})
     asked = [_network_request(pod, exact, resource) for resource in network]
     return PodRequests(
-        cpu_m=_fits_int64(to_milli(exact.get("cpu", 0)), "cpu"),
-        memory_b=_fits_int64(to_units(exact.get("memory", 0)), "memory"),
-        nonzero_cpu_m=to_milli(nonzero.get("cpu", 0)),
-        nonzero_memory_b=to_units(nonzero.get("memory", 0)),
-        incoming_nonzero_cpu_m=to_milli(incoming.get("cpu", 0)),
-        incoming_nonzero_memory_b=to_units(incoming.get("memory", 0)),
+        cpu_m=_millis(exact.get("cpu", 0)),
+        memory_b=_units(exact.get("memory", 0)),
+        nonzero_cpu_m=_millis(nonzero.get("cpu", 0)),
+        nonzero_memory_b=_units(nonzero.get("memory", 0)),
+        incoming_nonzero_cpu_m=_millis(incoming.get("cpu", 0)),
+        incoming_nonzero_memory_b=_units(incoming.get("memory", 0)),
         network_bps=tuple(bps for bps, _ in asked),
         by_annotation=tuple(annotated for _, annotated in asked),
     )
 
 
 def amount(quantities: objects.Quantities, name: str, field: str, *, milli: bool = False) -> int:
-    """One quantity of a map in whole units (or thousandths), 0 where absent.
+    """One quantity of a map in whole units (or thousandths), 0 where absent, MOST where it is more.
 
     Raises InvalidQuantity where it is malformed, negative, or, for an extended resource, no whole number.
     """
     if name not in quantities:
         return 0
     nano = _checked(name, quantities[name], field)
-    return _fits_int64(to_milli(nano) if milli else to_units(nano), f"{field}[{name}]")
+    return _millis(nano) if milli else _units(nano)
 
 
 def _network_request(pod: objects.Pod, sums: Mapping[str, int], resource: NetworkResource) -> tuple[int, bool]:
     """Bit/s asked for in one direction, and whether an annotation asked; one that cannot be read counts as none."""
     for name in resource.resource_names:
         if nano := sums.get(name):
-            return _fits_int64(to_units(nano), name), False
+            return _units(nano), False
     annotation = (pod.metadata.annotations or {}).get(resource.annotation)
     if annotation is None:
         return 0, False
     try:
-        asked_bps = _fits_int64(to_units(_checked("annotation", annotation, resource.annotation)), resource.annotation)
+        asked_bps = _units(_checked("annotation", annotation, resource.annotation))
     except InvalidQuantity:
         return 0, False
     return asked_bps, asked_bps > 0
@@ -272,10 +271,12 @@ def _checked(name: str, value: str | float, field: str) -> int:
     return nano
 
 
-def _fits_int64(value: int, where: str) -> int:
-    if value > _LARGEST:
-        raise InvalidQuantity(f"{where}: {value} is too large to be added up; at most {_LARGEST}")
-    return value
+def _millis(nano: int) -> int:
+    return min(to_milli(nano), MOST)
+
+
+def _units(nano: int) -> int:
+    return min(to_units(nano), MOST)
 
 
 def _add(total: _Sums, more: Mapping[str, int]) -> None:

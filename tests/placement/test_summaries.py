@@ -113,14 +113,21 @@ def test_the_network_capacity_of_a_node(parts, network_bps):
         pytest.param(
             {"egress": "0.5"}, f"status.allocatable[{EGRESS_BPS}]: '0.5' is not a whole number", id="half a bit"
         ),
-        pytest.param({"cpu": "9" * 5000}, "is above 2^63-1", id="5,000 digits"),
-        pytest.param({"memory": "8E"}, "too large to be added up", id="too large"),
+        pytest.param({"cpu": "9" * 5000 + "x"}, "is not a quantity", id="5,000 digits and a letter"),
     ],
 )
 def test_what_cannot_be_used_on_a_node_becomes_its_fault(parts, says):
     node = node_summary("n", **parts)
     assert says in node.fault
     assert (node.name, node.cpu_m, node.memory_b, node.network_bps) == ("n", 0, 0, (NO_CAPACITY, NO_CAPACITY))
+
+
+def test_a_node_may_have_as_much_as_kube_scheduler_takes():
+    """1P bit/s and 1Pi bytes are what they are; from 2^61 (2.3 exa) a node counts as having 2^61."""
+    node = node_summary(cpu="1P", memory="1Pi", egress="1P", ingress="1P")
+    assert (node.fault, node.cpu_m, node.memory_b, node.network_bps) == (None, 10**18, 2**50, (10**15, 10**15))
+    node = node_summary(cpu="3P", memory="8Ei", egress="10E", ingress="9" * 5000)
+    assert (node.fault, node.cpu_m, node.memory_b, node.network_bps) == (None, 2**61, 2**61, (2**61, 2**61))
 
 
 def test_measured_traffic_is_read_by_direction():
@@ -178,7 +185,7 @@ def test_a_bad_bandwidth_annotation_on_a_placed_pod_does_not_hide_its_cpu():
         pytest.param("-1M", "'-1M' is below", "write 1k to 1P", id="negative"),
         pytest.param("1000000000000001", "is above", "write 1k to 1P", id="1P + 1"),
         pytest.param("8E", "'8E' is above", "write 1k to 1P", id="8E"),
-        pytest.param("1e30", "'1e30' is above", "write", id="beyond int64"),
+        pytest.param("1e30", "'1e30' is above", "write 1k to 1P", id="beyond int64"),
         pytest.param("x" * 100_000, "is not a quantity", "10M is 10 Mbit/s", id="100,000 bytes"),
     ],
 )
