@@ -1,6 +1,6 @@
 """`python -m tests.fuzz --requests N`: shoots N requests at both verbs and stops at the first broken promise.
 
-Promises: status 200 (413 only over the limit), an answer that decodes and keeps the protocol, no fault in the
+Promises: one meaning of a body however it is read, status 200 (413 only over the limit), an answer that decodes and keeps the protocol, no fault in the
 extender's own count, and memory that stops growing. Exit code 1 names the seed and the request that broke one.
 """
 
@@ -19,6 +19,7 @@ import uvloop
 
 from tests.fuzz.inputs import Inputs
 from tests.fuzz.judge import Broken, judge
+from tests.fuzz.reading import Readings
 from tests.fuzz.target import LIMIT_BYTES, POLICIES, VERBS, InProcess, OverSocket, rss_mb
 
 EVERY = 20_000
@@ -27,11 +28,13 @@ WARM_UP = 0.2
 """This part of the run may fill caches; after it memory is compared."""
 MOST_GROWTH_MB = 32.0
 SOCKET_SHARE = 0.02
+READINGS = Readings(LIMIT_BYTES)
 
 
 async def shoot(target: InProcess | OverSocket, inputs: Inputs, index: int) -> str:
     """One body at both verbs; how it was taken. Raises Broken."""
     body = inputs.body(index)
+    READINGS.compare(body)
     answers = [await target.post(verb, body) for verb in VERBS]
     await asyncio.sleep(0)  # the loop lets go of what it holds only when it turns
     return judge(body, answers[0], answers[1], limit_bytes=LIMIT_BYTES, shortlist=target.shortlist)

@@ -40,7 +40,7 @@ _QUANTITIES = (
 _TEXTS = (
     "", "node-0", "node-1", "nobody", "a" * 300, "é", "🐳", "a\nb", '"', "\\", "\x00", "\x1b[31m", "\u2028", "%s%n",
     "{0}", "../../etc", "node-0\nlevel=error", "null", "Pod", "uid-p0", "Always", "True", "NoSchedule", "Exists", "Infeasible",
-    "node.kubernetes.io/not-ready", "PodResizePending", "x/y/z",
+    "node.kubernetes.io/not-ready", "PodResizePending", "x/y/z", '},"Nodes":null,"NodeNames":["a"]}',
 )  # fmt: skip
 _NUMBERS = (0, -1, 1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**30, 0.1, -0.0, 1e308, 5e-324)
 _RAW = tuple(
@@ -53,6 +53,7 @@ _RAW = tuple(
         b"[" * 50_000, b'{"a":' * 20_000, b"[" * 500 + b"]" * 500, b'{"a":' * 300 + b"1" + b"}" * 300,
         b'{"cpu":"1","cpu":"-1"}', b'{"name":"a","name":["b"]}', b'{"":null}', b'{"\\u0000":"1"}',
         b'["a","a","a"]', b"[null]", b"[[]]", b"[{}]", b'{"items":{}}', b'{"items":[null]}', b'{"items":[{}]}',
+        b'{},"Nodes":null,"NodeNames":["a"]', b'{"x":{},"Nodes":null,"NodeNames":["a"]}', b'["a"],"NodeNames":["b"]',
     )
 )  # fmt: skip
 _TOKENS = (
@@ -70,6 +71,8 @@ _TOKENS = (
     b"1e9999",
     b"-",
     b'"Pod":',
+    b'},"Nodes":null,"NodeNames":[',
+    b"]}",
     b"\xef\xbb\xbf",
 )
 _MEASURED = (
