@@ -16,15 +16,15 @@ from kubesteer.model.cluster import NO_CAPACITY, NodeSummary, PodSummary
 from kubesteer.model.requests import PodRequests
 from tests.placement.flow_recount import Bed
 
-EXAMPLES = int(os.environ.get("FLOW_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("FLOW_EXAMPLES", "200"))
 NODES, PODS = ("a", "b", "c", "d", "e"), ("p", "q", "r", "s", "t")
-names = st.lists(st.sampled_from(NODES), max_size=6)
+names = st.lists(st.sampled_from(NODES), min_size=2, max_size=6) | st.just(list(NODES)) | st.just([])
 bps = st.sampled_from([0, 0, 1, 3, 4, 6, 10])
 nodes = st.builds(
     NodeSummary,
     name=st.sampled_from(NODES),
-    cpu_m=st.sampled_from([1000, 4000]),
-    memory_b=st.sampled_from([10**9, 10**10]),
+    cpu_m=st.sampled_from([4000, 4000, 1000]),
+    memory_b=st.just(10**10),
     network_bps=st.tuples(*[st.sampled_from([NO_CAPACITY, 0, 6, 10, 2**61])] * 2),
     ready=st.sampled_from([True, True, True, False]),
     fault=st.sampled_from([None, None, None, "cpu: 'x' is not a quantity"]),
@@ -78,7 +78,7 @@ steps = st.one_of(
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from([None, 1, 2]), st.lists(nodes, max_size=5), st.lists(steps, max_size=40))
+@given(st.sampled_from([None, 1, 2]), st.lists(nodes, min_size=2, max_size=5), st.lists(steps, min_size=5, max_size=40))
 def test_the_flow_says_what_a_recount_by_name_says(shortlist, there, history):
     bed = Bed(shortlist)
     for node in there:
