@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from kubesteer.clients.kubernetes.mistyped import told
 from kubesteer.clients.kubernetes.objects import Node, Pod
 from kubesteer.model.errors import InvalidInput
 
@@ -167,7 +168,7 @@ def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, where: 
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as exc:
-        raise InvalidInput(f"{where}: {exc}") from exc
+        raise InvalidInput(f"{where}: {told(exc, raw)}") from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise InvalidInput(f"{where} is not JSON: {exc}") from exc
     except RecursionError as exc:

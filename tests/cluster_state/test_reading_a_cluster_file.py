@@ -115,7 +115,7 @@ def test_text_that_is_no_list_of_objects_is_refused_with_its_place(text: str, me
         pytest.param(pod("x", cpu="lots"), "Pod 'default/x': spec.containers[main].resources.requests[cpu]", id="pod"),
         pytest.param(
             {"kind": "Node", "metadata": {"name": "x", "labels": {"v": 1}}},
-            "Node 'x': Expected `str`, got `int` - at `$.metadata.labels[...]`",
+            "Node 'x': Expected `str`, got `int` - at `$.metadata.labels['v']`",
             id="a label that is a number",
         ),
         pytest.param({"kind": "Pod", "metadata": {"name": "x"}}, "Pod 'x': Object missing required", id="no spec"),

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from kubesteer.clients.kubernetes.mistyped import told
 from kubesteer.clients.kubernetes.objects import Node, Pod
 from kubesteer.model.cluster import NodeSummary, PodSummary, summarise_node, summarise_pod
 from kubesteer.model.errors import InvalidInput, InvalidQuantity
@@ -60,7 +61,8 @@ def _summarised(documents: Iterable[Any], network: Sequence[NetworkResource]) ->
             else:
                 continue
         except (ValueError, InvalidQuantity) as exc:
-            manifest.faults.append(f"{kind} {_name(value)}: {exc}; it is not counted")
+            why = told(exc, value) if isinstance(exc, msgspec.ValidationError) else exc
+            manifest.faults.append(f"{kind} {_name(value)}: {why}; it is not counted")
             continue
         if not name.rpartition("/")[2]:
             manifest.faults.append(f"{kind}: metadata.name is missing; write one")

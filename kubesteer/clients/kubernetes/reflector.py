@@ -18,6 +18,7 @@ import msgspec
 
 from kubesteer.clients.kubernetes.api import GONE, ApiRefused, ApiServer
 from kubesteer.clients.kubernetes.backoff import Backoff, Sleep
+from kubesteer.clients.kubernetes.mistyped import told
 from kubesteer.clients.kubernetes.objects import (
     Added,
     Bookmark,
@@ -247,7 +248,7 @@ class Reflector(Generic[ObjectT]):
         if event is None or event.type not in ("ADDED", "MODIFIED"):
             raise ListAnew(f"{self._resource.path}: an event of the watch cannot be read: {exc}") from exc
         metadata = named(event.object)
-        self._skip(self._resource.key(metadata), full_name(metadata), str(exc))
+        self._skip(self._resource.key(metadata), full_name(metadata), told(exc, line))
         return metadata
 
     def _fail(self, event: Failure) -> NoReturn:

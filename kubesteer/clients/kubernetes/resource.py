@@ -12,6 +12,7 @@ from typing import Generic
 
 import msgspec
 
+from kubesteer.clients.kubernetes.mistyped import told
 from kubesteer.clients.kubernetes.objects import (
     Added,
     Bookmark,
@@ -171,7 +172,7 @@ def _decode_one_by_one(
             items.append(resource.item.decode(raw))
         except msgspec.ValidationError as exc:
             metadata = named(raw)
-            odd[resource.key(metadata)] = (full_name(metadata), str(exc))
+            odd[resource.key(metadata)] = (full_name(metadata), told(exc, raw))
     return page.metadata, items, odd
 
 
