@@ -12,12 +12,13 @@ from pathlib import Path
 import cyclopts
 
 from extender.app import run
-from extender.logs import HttpServerLog, make_logger
+from extender.logs import LibrariesLog, make_logger
 from extender.routes.schemas import EXAMPLE
 from extender.server import allow_open_files, event_loop
 from extender.settings import Settings, load
 from extender.settings_reference import reference
-from kubesteer.model.errors import InvalidSettings
+from kubesteer.clients.output import take_over
+from kubesteer.model.errors import InvalidSettings, TaskEnded
 
 app = cyclopts.App(
     name="extender",
@@ -46,18 +47,20 @@ def start(config: Path | None = None) -> None:
     """
     settings = _settings(config)
     allow_open_files()
+    lines_dropped = take_over()
     log = make_logger(as_json=settings.log.format == "json", level=settings.log.level)
-    logging.getLogger("uvicorn").addHandler(HttpServerLog(log))
+    logging.getLogger().addHandler(LibrariesLog(log))
 
     def on_start(verbs_url: str, ops_url: str) -> None:
         log.info("listening", verbs=verbs_url, ops=ops_url)
         if settings.log.format == "console":
             sys.stdout.write(_hints(verbs_url, ops_url))
-            sys.stdout.flush()
 
     try:
         with asyncio.Runner(loop_factory=partial(event_loop, settings.limits.header_timeout_s)) as runner:
-            runner.run(run(settings, log, on_start))
+            runner.run(run(settings, log, on_start, lines_dropped))
+    except TaskEnded as exc:
+        sys.exit(f"kubesteer cannot go on: {exc}")
     except (InvalidSettings, OSError) as exc:
         sys.exit(f"kubesteer cannot start: {exc}")
 

@@ -37,9 +37,12 @@ from extender.routes.ops import ops_app
 from extender.routes.shortcut import Shortcut
 from extender.routes.verbs import Verbs
 from extender.server import bind, drain, fresh_tls, keep_tls_fresh, ops_server, verbs_server
+from extender.tasks import Tasks
 from extender.warnings import PodWarnings, WarningSink
+from kubesteer.clients.kubernetes.backoff import Backoff
 from kubesteer.clients.kubernetes.cluster_file import FileSource
 from kubesteer.clients.kubernetes.reviews import Reviews
+from kubesteer.model.errors import TaskEnded
 from kubesteer.placement.cluster_state import ClusterState
 from kubesteer.placement.engine import Engine
 from kubesteer.placement.flow import DecisionFlow
@@ -53,6 +56,9 @@ if TYPE_CHECKING:
     from kubesteer.clients.kubernetes.port import ClusterSource
     from kubesteer.clients.rewards.port import NodeStateSink, RewardSink, RewardSource
     from kubesteer.model.cluster import PodSummary
+
+
+_LONGEST_RESTART_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class Parts:
     ops: FastAPI
     reviews: Reviews | None
     log: FilteringBoundLogger
+    tasks: Tasks
 
 
 def build(
@@ -85,6 +92,7 @@ def build(
     node_states_into: Callable[[NodeStateSink], RewardSource | None] = lambda _: None,
     warning_sink: WarningSink | None = None,
     reviews: Reviews | None = None,
+    lines_dropped: Callable[[], float] = lambda: 0,
     unix_s: Callable[[], float] = time.time,
     clock: Callable[[], float] = time.monotonic,
 ) -> Parts:
@@ -92,6 +100,7 @@ def build(
 
     rewards_into makes the source that fills a reward table; node_states_into that of the agents' node states, or None.
     reviews: who may read the ops port; None lets everybody.
+    lines_dropped: of the log, since the start.
     """
     policy = settings.policy()
     metrics = Metrics()
@@ -108,12 +117,19 @@ def build(
         stale_after_s=settings.rewards.stale_after_s,
         sample_seed=settings.rewards.sample_seed if settings.rewards.choice == "thompson" else None,
     )
+    tasks = Tasks(
+        log,
+        backoff=lambda: Backoff(Random(secrets.randbits(64)), asyncio.sleep, longest_s=_LONGEST_RESTART_S),  # noqa: S311
+        on_restart=lambda task: metrics.task_restarts[task].inc(),
+        clock=time.monotonic,
+    )
     health = Health(
         cluster,
         view,
         state,
         node_states,
         node_states_source,
+        tasks.standing,
         cluster_stale_after_s=settings.cluster.stale_after_s,
         rewards_wait_s=settings.rewards.startup_wait_s,
         unix_s=unix_s,
@@ -155,7 +171,9 @@ def build(
         ops,
         reviews,
         log,
+        tasks,
     )
+    metrics.counter("log_lines_dropped", "Lines of the log that found no room.", lines_dropped)
     _add_gauges(parts, view, unix_s)
     return parts
 
@@ -192,8 +210,13 @@ def _add_gauges(parts: Parts, view: RewardView, unix_s: Callable[[], float]) -> 
     gauge("charges", "Pods promised and not seen by the watch yet.", lambda: len(state.promises))
 
 
-async def run(settings: Settings, log: FilteringBoundLogger, on_start: Callable[[str, str], None]) -> None:
-    """Serve until SIGTERM or SIGINT. on_start is told both addresses once they listen."""
+async def run(
+    settings: Settings,
+    log: FilteringBoundLogger,
+    on_start: Callable[[str, str], None],
+    lines_dropped: Callable[[], float] = lambda: 0,
+) -> None:
+    """Serve until SIGTERM or SIGINT. on_start is told both addresses once they listen. Raises TaskEnded."""
     async with _cluster_source(settings) as (cluster, sink, reviews):
         parts = build(
             settings,
@@ -203,13 +226,14 @@ async def run(settings: Settings, log: FilteringBoundLogger, on_start: Callable[
             node_states_into=partial(node_state_source, settings.rewards),
             warning_sink=sink,
             reviews=reviews,
+            lines_dropped=lines_dropped,
         )
         await serve(parts, on_start)
 
 
 async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
-    """Run the sources and both servers until told to stop; then drain."""
-    settings, log = parts.settings, parts.log
+    """Run the sources and both servers until told to stop; then drain. Raises TaskEnded where a task made it stop."""
+    settings, log, tasks = parts.settings, parts.log, parts.tasks
     verbs, ops = verbs_server(parts.verbs, settings), ops_server(parts.ops, settings)
     verbs_socket = bind("listen", settings.listen.host, settings.listen.port)
     ops_socket = bind("ops", settings.ops.host, settings.ops.port)
@@ -218,25 +242,21 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as cleanup:
-        background = [
-            asyncio.create_task(parts.cluster.run(parts.state), name="cluster"),
-            asyncio.create_task(parts.rewards.run(), name="rewards"),
-            asyncio.create_task(parts.parents.run(), name="parents"),
-            asyncio.create_task(parts.warnings.run(), name="warnings"),
-            asyncio.create_task(_faults(parts).run(), name="faults"),
-            asyncio.create_task(_freeze_once_synced(parts), name="freeze"),
-        ]
+        cleanup.push_async_callback(tasks.end)
+        tasks.need("cluster", partial(parts.cluster.run, parts.state), stop)
+        tasks.keep("rewards", parts.rewards.run)
+        tasks.keep("parents", parts.parents.run)
+        tasks.keep("warnings", parts.warnings.run)
+        tasks.keep("faults", _faults(parts).run)
+        tasks.once("freeze", partial(_freeze_once_synced, parts))
         if parts.node_states_source is not None:
-            background.append(asyncio.create_task(parts.node_states_source.run(), name="node states"))
-        for server, tls in ((verbs, settings.tls), (ops, settings.ops_tls())):
+            tasks.keep("node-states", parts.node_states_source.run)
+        for name, server, tls in (("tls", verbs, settings.tls), ("ops-tls", ops, settings.ops_tls())):
             if tls.cert_file is not None:
                 server.config.load()
                 server.config.ssl = fresh = fresh_tls(tls, connections=settings.limits.connections)
                 server.protocol.tls = fresh
-                background.append(asyncio.create_task(keep_tls_fresh(fresh, tls, log), name="tls"))
-        cleanup.push_async_callback(_cancel, background)
-        for task in background:
-            task.add_done_callback(_report_fault(log, stop))
+                tasks.keep(name, partial(keep_tls_fresh, fresh, tls, log))
         serving = [
             asyncio.create_task(server.serve(sockets=[listening]))
             for server, listening in ((verbs, verbs_socket), (ops, ops_socket))
@@ -248,11 +268,13 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
         )
         if settings.ops.auth == "none" and not ip_address(ops_socket.getsockname()[0]).is_loopback:
             log.warning("the ops port asks nobody who they are; set ops.auth: kubernetes, or ops.host: 127.0.0.1")
-        await stop.wait()
+        await _told_to_stop(stop, serving)
         log.info("stopping", drain_s=settings.listen.drain_s)
         parts.health.draining = True
         await drain(verbs, ops, settings.listen)
         await asyncio.gather(*serving)
+    if tasks.fatal is not None:
+        raise tasks.fatal
 
 
 def _scheme(tls: Tls) -> str:
@@ -285,21 +307,14 @@ async def _freeze_once_synced(parts: Parts) -> None:
     parts.log.info("synced", nodes=parts.state.table.node_count, pods=parts.state.table.pod_count)
 
 
-def _report_fault(log: FilteringBoundLogger, stop: asyncio.Event) -> Callable[[asyncio.Task[None]], None]:
-    """A background task that ends by itself is a fault: better to stop, and be started again, than to go on blind."""
-
-    def report(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            log.error("background task failed", task=task.get_name(), exc_info=exc)
-            stop.set()
-
-    return report
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def _told_to_stop(stop: asyncio.Event, serving: list[asyncio.Task[None]]) -> None:
+    """Raises TaskEnded where a server ends before."""
+    told = asyncio.create_task(stop.wait())
+    await asyncio.wait((told, *serving), return_when=asyncio.FIRST_COMPLETED)
+    if not stop.is_set():
+        told.cancel()
+        ended = next(server for server in serving if server.done())
+        raise TaskEnded("server", str(ended.exception() or "it returned")) from ended.exception()
 
 
 @contextlib.asynccontextmanager

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from extender.node_states import NodeStates
     from extender.rewards import RewardView
+    from extender.tasks import Standing
     from kubesteer.clients.kubernetes.port import ClusterSource
     from kubesteer.clients.rewards.port import RewardSource
     from kubesteer.placement.cluster_state import ClusterState
@@ -25,6 +26,7 @@ class Health:
         state: ClusterState,
         node_states: NodeStates,
         node_states_source: RewardSource | None,
+        tasks: Mapping[str, Standing],
         *,
         cluster_stale_after_s: float,
         rewards_wait_s: float,
@@ -36,6 +38,7 @@ class Health:
         self._state = state
         self._node_states = node_states
         self._node_states_source = node_states_source
+        self._tasks = tasks
         self._cluster_stale_after_s = cluster_stale_after_s
         self._unix_s = unix_s
         self._clock = clock
@@ -91,6 +94,7 @@ class Health:
             },
             "nodeStates": self._told_of_node_states(),
             "charges": len(self._state.promises),
+            "tasks": {name: asdict(standing) for name, standing in self._tasks.items()},
         }
 
     def parents_age_s(self) -> float | None:

@@ -17,14 +17,14 @@ _LONGEST = 500
 
 
 def make_logger(*, as_json: bool, level: str) -> structlog.typing.FilteringBoundLogger:
-    """The one logger of a process; whoever logs is given it."""
+    """The one logger of a process, on what standard output is now; whoever logs is given it."""
     render = (
         structlog.processors.JSONRenderer(serializer=_dump)
         if as_json
         else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
     )
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stdout),
+        structlog.WriteLogger(sys.stdout),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -51,17 +51,24 @@ def _plain(text: str) -> str:
     return text if len(text) <= _LONGEST and text.isprintable() else shown(text, limit=_LONGEST)
 
 
-class HttpServerLog(logging.Handler):
-    """What the HTTP server says goes into the same log, in the same form."""
+class LibrariesLog(logging.Handler):
+    """What the HTTP server and other libraries say goes into the same log, in the same form."""
 
     def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
         super().__init__()
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One message; with its traceback where it has one."""
-        self._log.log(record.levelno, "http server", said=record.getMessage(), exc_info=record.exc_info)
+        """One message; with its traceback where it has one. One that cannot be put together raises nothing either."""
+        event = "http server" if record.name.startswith("uvicorn") else "library"
+        try:
+            self._log.log(record.levelno, event, logger=record.name, said=record.getMessage(), exc_info=record.exc_info)
+        except Exception:  # noqa: BLE001 - as logging's own handlers do
+            self.handleError(record)
 
 
 def _dump(event: Any, **_: Any) -> str:
-    return orjson.dumps(event, default=str).decode()
+    try:
+        return orjson.dumps(event, default=str).decode()
+    except orjson.JSONEncodeError:  # half a character, or a number of more than 64 bits
+        return orjson.dumps({key: ascii(value) for key, value in event.items()}).decode()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from extender.settings import Listen, Settings, Tls
 
 
+Signatures = list[tuple[int, int, int] | None]
 _BACKLOG = 2048
 """Connections that may wait to be accepted."""
 _MOST_HEAD_BYTES = 64 << 10
@@ -214,6 +215,8 @@ class FreshTls(ssl.SSLContext):
     """
 
     newest: TlsContext
+    read: Signatures
+    """The files as they were when the newest was read."""
     connections: int
     """At most so many at once. The protocol's own count begins when the handshake is over, which a flood never is."""
     _open: weakref.WeakSet[ssl.SSLObject]
@@ -230,6 +233,7 @@ class FreshTls(ssl.SSLContext):
 def fresh_tls(tls: Tls, *, connections: int) -> FreshTls:
     """The verbs' TLS, for keep_tls_fresh to keep. Raises InvalidSettings where a file cannot be used."""
     fresh = FreshTls(ssl.PROTOCOL_TLS_SERVER)
+    fresh.read = _signatures(tls)
     fresh.newest, fresh.connections, fresh._open = _tls_context(tls), connections, weakref.WeakSet()  # noqa: SLF001
     return fresh
 
@@ -264,24 +268,22 @@ async def keep_tls_fresh(fresh: FreshTls, tls: Tls, log: FilteringBoundLogger) -
 
     Old ones go on, but where the clients' authority changed: those end with their next answer.
     """
-    files = [file for file in (tls.cert_file, tls.key_file, tls.client_ca_file) if file is not None]
-    read = await asyncio.to_thread(_signatures, files)
     while True:
         await asyncio.sleep(tls.reload_s)
-        now = await asyncio.to_thread(_signatures, files)
-        if now == read:
+        now = await asyncio.to_thread(_signatures, tls)
+        if now == fresh.read:
             continue
         try:
             fresh.newest = _tls_context(tls)
         except InvalidSettings as exc:
             log.warning("certificate not usable, the last one stays", error=str(exc))
         else:
-            read = now
+            fresh.read = now
             log.info("certificate reread", cert_file=str(tls.cert_file))
 
 
-def _signatures(files: list[Path]) -> list[tuple[int, int, int] | None]:
-    return [_signature(file) for file in files]
+def _signatures(tls: Tls) -> Signatures:
+    return [_signature(file) for file in (tls.cert_file, tls.key_file, tls.client_ca_file) if file is not None]
 
 
 def _signature(file: Path) -> tuple[int, int, int] | None:

@@ -70,8 +70,10 @@ class PodWarnings:
 
     async def run(self) -> None:
         """Send what is queued, one at a time, until cancelled."""
-        while self._sink is not None:
+        while True:
             warning = await self._queue.get()
+            if self._sink is None:
+                continue
             try:
                 await self._sink.warn(warning.pod, warning.reason, warning.message)
             except ClusterUnavailable as exc:

@@ -6,6 +6,7 @@ KubesteerError
 │   ├── InvalidRecord       ... as a stored reward
 │   └── InvalidSettings     ... as a setting, at the start
 ├── ColumnClaimed           another agent writes this node's column
+├── TaskEnded               a task that must never end did; the process has to
 ├── ColumnEdited            somebody changed records of the column by hand
 └── Unavailable             a dependency did not answer; the caller goes on with what it has
     ├── StoreUnavailable    etcd
@@ -43,6 +44,13 @@ class ColumnClaimed(KubesteerError):
     def __init__(self, node: str, holder: str) -> None:
         super().__init__(f"the column of node {node!r} is claimed by {holder!r}; stop that agent, or run one a node")
         self.holder = holder
+
+
+class TaskEnded(KubesteerError):
+    """A task of a service that must never end did."""
+
+    def __init__(self, task: str, why: str) -> None:
+        super().__init__(f"task {task!r} ended by itself ({why}); it is begun anew with the process")
 
 
 class ColumnEdited(KubesteerError):

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from extender.server import Server
+from kubesteer.model.errors import TaskEnded
 from tests.builders import pod
 from tests.cluster_state.builders import until
 from tests.e2e.service import Extender
@@ -131,8 +133,61 @@ async def test_a_background_task_that_fails_stops_the_service_rather_than_let_it
         raise RuntimeError("watch is broken")
 
     object.__setattr__(built.cluster, "run", fail)
-    async with running(built):
-        await until(lambda: any(line["event"] == "background task failed" for line in built.lines()))
+    with pytest.raises(TaskEnded, match=r"'cluster' ended by itself \(RuntimeError: watch is broken\)"):
+        async with running(built):
+            await until(lambda: any(line["event"] == "background task failed" for line in built.lines()))
+
+
+async def test_a_source_of_the_cluster_that_returns_stops_the_service_too() -> None:
+    built = service(**on_free_ports())
+    object.__setattr__(built.cluster, "run", lambda _sink: asyncio.sleep(0))
+    with pytest.raises(TaskEnded, match="it returned"):
+        async with running(built):
+            await until(lambda: built.parts.health.draining)
+
+
+@pytest.mark.parametrize(
+    ("task", "part"),
+    [("rewards", "rewards"), ("parents", "parents"), ("warnings", "warnings"), ("node-states", "node_states_source")],
+)
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [("raises", "RuntimeError: broken"), ("returns", "it returned"), ("is cancelled from within", "CancelledError: ")],
+)
+async def test_any_other_task_that_ends_is_begun_again_and_told_of(task: str, part: str, how: str, why: str) -> None:
+    """It ends twice: two restarts, and the third run goes on."""
+    built = service(**on_free_ports())
+    runs = 0
+
+    async def end_twice() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 3:
+            await asyncio.get_running_loop().create_future()
+        if how == "raises":
+            raise RuntimeError("broken")
+        if how == "is cancelled from within":
+            raise asyncio.CancelledError
+
+    object.__setattr__(getattr(built.parts, part), "run", end_twice)
+    async with running(built) as (_, ops_port):
+        await until(lambda: runs == 3)
+        status, report = await get(ops_port, "/readyz")
+        assert (status, report["tasks"][task]) == (200, {"running": True, "restarts": 2, "last_error": why})
+        assert report["tasks"]["cluster"] == {"running": True, "restarts": 0, "last_error": None}
+        assert built.metric("task_restarts_total", task=task) == 2
+    told = [line for line in built.lines() if line["event"] == "background task failed"]
+    assert [(line["task"], line["why"]) for line in told] == 2 * [(task, why)]
+
+
+async def test_a_server_that_ends_by_itself_stops_the_service(monkeypatch) -> None:
+    async def end(server: Server) -> None:
+        raise RuntimeError("server is broken")
+
+    monkeypatch.setattr(Server, "main_loop", end)
+    with pytest.raises(TaskEnded, match=r"'server' ended by itself .*server is broken"):
+        async with running(service(**on_free_ports())):
+            await asyncio.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ WANTED = {
     "kubesteer_rewards_neutral", "kubesteer_rewards_skipped", "kubesteer_rewards_resyncs", "kubesteer_nodes",
     "kubesteer_pods", "kubesteer_rewards", "kubesteer_charges", "process_resident_memory_bytes",
     "kubesteer_reward_types", "kubesteer_reward_parents_age_seconds", "kubesteer_node_states",
-    "kubesteer_node_states_age_seconds", "kubesteer_node_states_oldest_age_seconds",
+    "kubesteer_task_restarts", "kubesteer_log_lines_dropped", "kubesteer_node_states_age_seconds", "kubesteer_node_states_oldest_age_seconds",
 }  # fmt: skip
 NASTY = 'web\n{"event":"listening","level":"info"}\r\x1b[2Jlevel=error\u2028x'
 
@@ -49,7 +49,7 @@ async def test_no_label_ever_names_a_node_or_a_pod() -> None:
     families = await page(there)
     labels = {name for family in families.values() for sample in family.samples for name in sample.labels}
     values = {value for family in families.values() for sample in family.samples for value in sample.labels.values()}
-    assert labels == {"verb", "le", "cause", "kind", "status"}
+    assert labels == {"verb", "le", "cause", "kind", "status", "task"}
     assert not values & {"a", "b", "p1", "default/p1", "uid-p1", "unknown-1"}
 
 
