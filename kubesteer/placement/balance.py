@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     Amounts = NDArray[np.int64]
 
 MAX_POINTS = 100
+_LEAST = np.nextafter(0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ def upstream_1_21(load: Load) -> Floats:
 def upstream_1_22(load: Load) -> Floats:
     """Standard deviation with the pod added. Plain requests; resources that do not apply are left out."""
     counted = _counted(load.pod)
-    return np.trunc(_evenness(load.requested[counted] + _asked(load.pod, counted), load.allocatable[counted]))
+    after = _rows(load.requested, counted) + _asked(load.pod, counted)
+    return np.trunc(_evenness(after, _rows(load.allocatable, counted)))
 
 
 def upstream_1_36(load: Load) -> Floats:
@@ -95,18 +97,23 @@ def level(load: Load) -> Floats:
     A node without a resource that others have counts as full of it.
     """
     counted = _counted(load.pod)
-    allocatable, asked = load.allocatable[counted], _asked(load.pod, counted)
-    has = allocatable > 0
-    divisor = np.maximum(allocatable, 1)
+    allocatable, asked = _rows(load.allocatable, counted), _asked(load.pod, counted)
+    everywhere = _positive(allocatable)
+    divisor = (allocatable if everywhere else np.maximum(allocatable, 1)).astype(np.float64)
     part = asked / divisor
-    full = np.minimum((load.requested[counted] + asked) / divisor, 1.0)
-    if not has.all():
+    full = (_rows(load.requested, counted) + asked) / divisor
+    np.minimum(full, 1.0, out=full)
+    if not everywhere:
+        has = allocatable > 0
         part = np.where(has, part, 0.0)
         part = np.where(has, part, part.max(axis=1, keepdims=True, initial=0.0))
         full = np.where(has, full, 1.0)
     weight = _sum_in_order(part)
-    points: Floats = (1 - _sum_in_order(part * full) / np.where(weight > 0, weight, 1.0)) * MAX_POINTS
-    return points
+    full *= part
+    points = _sum_in_order(full)
+    # Where nothing is asked of what there is, both are 0.
+    points /= np.maximum(weight, _LEAST, out=weight)
+    return _points(points)
 
 
 def depcon2(load: Load) -> Floats:
@@ -153,19 +160,21 @@ def fullness(load: Load) -> Floats:
     LeastAllocated counts them; a network direction counts where the pod asks for it and the node has it.
     """
     counted = _counted(load.pod)
-    used = load.requested[counted] + _asked(load.pod, counted)
+    used = _rows(load.requested, counted) + _asked(load.pod, counted)
     used[CPU] = load.nonzero[CPU] + load.pod.incoming_nonzero_cpu_m
     used[MEMORY] = load.nonzero[MEMORY] + load.pod.incoming_nonzero_memory_b
-    allocatable = load.allocatable[counted]
-    has = allocatable > 0
-    fractions: Floats = np.where(has, np.minimum(used / np.where(has, allocatable, 1), 1.0), 0.0)
+    allocatable = _rows(load.allocatable, counted)
+    fractions: Floats = used / np.maximum(allocatable, 1)
+    np.minimum(fractions, 1.0, out=fractions)
+    if not _positive(allocatable):
+        fractions[allocatable <= 0] = 0.0
     highest: Floats = fractions.max(axis=0)
     return highest
 
 
 def _before_and_after(load: Load) -> tuple[Floats, Floats]:
     counted = _counted(load.pod)
-    requested, allocatable = load.requested[counted], load.allocatable[counted]
+    requested, allocatable = _rows(load.requested, counted), _rows(load.allocatable, counted)
     return _evenness(requested, allocatable), _evenness(requested + _asked(load.pod, counted), allocatable)
 
 
@@ -174,19 +183,27 @@ def _counted(pod: PodRequests) -> list[int]:
     return [CPU, MEMORY, *(NETWORK + i for i, bps in enumerate(pod.network_bps) if bps)]
 
 
+def _rows(amounts: Amounts, counted: list[int]) -> Amounts:
+    """A view where all are counted: nothing here writes into it."""
+    return amounts if len(counted) == len(amounts) else amounts.take(counted, axis=0)
+
+
 def _asked(pod: PodRequests, counted: list[int]) -> Amounts:
-    return np.array((pod.cpu_m, pod.memory_b, *pod.network_bps), np.int64)[counted, None]
+    amounts = (pod.cpu_m, pod.memory_b, *pod.network_bps)
+    return np.array([amounts[resource] for resource in counted], np.int64)[:, None]
 
 
 def _evenness(requested: Amounts, allocatable: Amounts) -> Floats:
     """(1 - std) * 100 over the resources that a node has; half the distance where there are two, as upstream does."""
-    has = allocatable > 0
-    if has.all():
-        fractions = np.minimum(requested / allocatable, 1.0)
+    if _positive(allocatable):
+        fractions: Floats = requested / allocatable
+        np.minimum(fractions, 1.0, out=fractions)
         if len(fractions) == 2:
             return _points(np.abs((fractions[0] - fractions[1]) / 2))
-        mean = _sum_in_order(fractions) / len(fractions)
-        return _points(np.sqrt(_sum_in_order((fractions - mean) * (fractions - mean)) / len(fractions)))
+        fractions -= _sum_in_order(fractions) / len(fractions)
+        fractions *= fractions
+        return _points(np.sqrt(_sum_in_order(fractions) / len(fractions)))
+    has = allocatable > 0
     fractions = np.minimum(requested / np.where(has, allocatable, 1), 1.0)
     count = has.sum(axis=0)
     mean = _sum_in_order(np.where(has, fractions, 0.0)) / np.maximum(count, 1)
@@ -197,21 +214,29 @@ def _evenness(requested: Amounts, allocatable: Amounts) -> Floats:
     return _points(std)
 
 
-def _points(std: Floats) -> Floats:
-    points: Floats = (1 - std) * MAX_POINTS
-    return points
+def _points(less: Floats) -> Floats:
+    """100 for 0, 0 for 1; in place."""
+    np.subtract(1, less, out=less)
+    less *= MAX_POINTS
+    return less
+
+
+def _positive(allocatable: Amounts) -> bool:
+    """Every candidate has every resource."""
+    return bool(allocatable.min(initial=1) > 0)
 
 
 def _sum_in_order(rows: Floats) -> Floats:
-    """Left to right over the resources, so that rounding is upstream's."""
-    total: Floats = rows[0].copy()
-    for row in rows[1:]:
+    """Left to right over the resources, two at least, so that rounding is upstream's."""
+    total: Floats = rows[0] + rows[1]
+    for row in rows[2:]:
         total += row
     return total
 
 
 def _fraction_or_full(requested: Amounts, allocatable: Amounts) -> Floats:
     """Requested / allocatable; a node without the resource counts as full."""
-    has = allocatable > 0
-    fraction: Floats = np.where(has, requested / np.where(has, allocatable, 1), 1.0)
+    fraction: Floats = requested / np.maximum(allocatable, 1)
+    if not _positive(allocatable):
+        fraction[allocatable <= 0] = 1.0
     return fraction

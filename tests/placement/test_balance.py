@@ -124,6 +124,17 @@ def _square(number):
     return number * number
 
 
+def emptiness(after, asked, nodes, i, counted):
+    """`level` in plain Python; of what a node lacks it is full, and that weighs as on the node where it weighs most."""
+    has, weight, full = nodes[i][0], 0.0, 0.0
+    for r in counted:
+        parts = [asked[r] / capacity[r] for capacity, _ in nodes if capacity[r] > 0]
+        part = asked[r] / has[r] if has[r] > 0 else max(parts, default=0.0)
+        weight += part
+        full += part * (min(after[r] / has[r], 1.0) if has[r] > 0 else 1.0)
+    return (1 - (full / weight if weight > 0 else 0.0)) * 100
+
+
 @settings(deadline=None)
 @given(nodes=st.lists(st.tuples(capacities, amounts), min_size=1, max_size=8), pod=amounts)
 def test_every_rule_is_its_formula_on_every_node_whatever_the_other_nodes_are(nodes, pod):
@@ -144,6 +155,7 @@ def test_every_rule_is_its_formula_on_every_node_whatever_the_other_nodes_are(no
         c, m, n = (min(f, 1.0) for f in full)
         mean = (c + m + n) / 3.0
         assert got["depcon2"][i] == int((1 - (_square(c - mean) + _square(m - mean) + _square(n - mean)) / 3) * 100)
+        assert got["level"][i] == emptiness(after, pod, nodes, i, counted)
         assert all(0 <= got[name][i] <= 100 for name in RULES)
 
 
