@@ -7,7 +7,7 @@ the pod there instead, exactly. When a charge ends is decided in promises.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,13 +30,15 @@ class _Charge:
 class Charges:
     """One charge a pod UID over node-table rows. Sums are whole numbers in floating point: they never wrap."""
 
-    def __init__(self, resources: int) -> None:
+    def __init__(self, resources: int, *, on_end: Callable[[str], object] = lambda _: None) -> None:
+        """on_end is told the pod of a charge that ends because none of its nodes is left."""
+        self._on_end = on_end
         self._by_uid: dict[str, _Charge] = {}
         self._totals = np.zeros((resources, 0))
         self._gone: list[int] = []
 
     def __len__(self) -> int:
-        self._respread()
+        self.settle()
         return len(self._by_uid)
 
     def take(self, uid: str, rows: NDArray[np.intp], amounts: Sequence[int]) -> None:
@@ -47,20 +49,36 @@ class Charges:
 
     def release(self, uid: str) -> None:
         """The charge ends."""
-        self._respread()
+        self.settle()
         self._remove(uid)
 
     def drop_row(self, row: int) -> None:
         """The node of this row is gone: its shares go to the nodes that are left.
 
-        It is done when the charges are next read or changed, for all rows that went by then: deletions come in numbers.
+        It is done by settle, for all rows that went by then: deletions come in numbers.
         """
         if self._by_uid:
             self._gone.append(row)
 
+    def settle(self) -> None:
+        """Spread anew what was charged to nodes that are gone; every other call here begins with it."""
+        if not self._gone:
+            return
+        gone = np.zeros(self._totals.shape[1], np.bool_)
+        gone[[row for row in self._gone if row < len(gone)]] = True
+        self._gone.clear()
+        for uid, charge in list(self._by_uid.items()):
+            here = gone[charge.rows]
+            if here.any():
+                self._remove(uid)
+                if here.all():
+                    self._on_end(uid)
+                else:
+                    self._add(uid, _Charge(charge.rows[~here], charge.amounts))
+
     def on(self, rows: NDArray[np.intp], *, without: str) -> NDArray[np.float64] | None:
         """What is charged on these rows, (resources, n), but for one pod; None where there is nothing. -1 has none."""
-        self._respread()
+        self.settle()
         own = self._by_uid.get(without)
         if len(self._by_uid) == (own is not None):
             return None
@@ -83,19 +101,6 @@ class Charges:
             self._totals[:, charge.rows] -= charge.share
             if not self._by_uid:
                 self._totals[:] = 0.0
-
-    def _respread(self) -> None:
-        if not self._gone:
-            return
-        gone = np.zeros(self._totals.shape[1], np.bool_)
-        gone[[row for row in self._gone if row < len(gone)]] = True
-        self._gone.clear()
-        for uid, charge in list(self._by_uid.items()):
-            here = gone[charge.rows]
-            if here.any():
-                self._remove(uid)
-                if not here.all():
-                    self._add(uid, _Charge(charge.rows[~here], charge.amounts))
 
     def _grow_to(self, rows: int) -> None:
         if rows > self._totals.shape[1]:

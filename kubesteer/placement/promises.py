@@ -47,13 +47,14 @@ class Promises:
         """ttl_s: how long a promise lives while the watch is heard and tells nothing of the pod; 0 makes none."""
         self._table = table
         self._ttl_s = ttl_s
-        self._charges = Charges(len(table.assumed))
+        self._charges = Charges(len(table.assumed), on_end=self._drop)
         self._by_uid: OrderedDict[str, _Promise] = OrderedDict()
         self._nominated: dict[str, PodSummary] = {}
         self._unseen = 0
         table.on_gone(self._charges.drop_row)
 
     def __len__(self) -> int:
+        self._charges.settle()
         return len(self._by_uid)
 
     @property
@@ -78,9 +79,7 @@ class Promises:
 
     def end(self, uid: str) -> None:
         """What was promised to the pod is free again, or counted where it is now."""
-        promise = self._by_uid.pop(uid, None)
-        if promise is not None:
-            self._unseen -= promise.is_unseen
+        if self._drop(uid):
             self._table.forget(uid)
             self._charges.release(uid)
 
@@ -123,6 +122,7 @@ class Promises:
         The pod never counts against itself, so that asking twice gives the same answer; nominated pods count where they
         are at least as important, as kube-scheduler counts them.
         """
+        self._charges.settle()
         nominated = [
             one
             for uid, one in self._nominated.items()
@@ -143,6 +143,12 @@ class Promises:
             charged[:, rows == self._table.rows.get(one.nominated_node, -2)] += amounts[:, None]
             np.minimum(charged, MOST, out=charged)
         return np.minimum(charged, MOST)
+
+    def _drop(self, uid: str) -> bool:
+        promise = self._by_uid.pop(uid, None)
+        if promise is not None:
+            self._unseen -= promise.is_unseen
+        return promise is not None
 
 
 def unseen_bps(charged: NDArray[np.int64], directions: int) -> NDArray[np.int64]:

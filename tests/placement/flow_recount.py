@@ -217,8 +217,7 @@ class Bed:
         best = [name for name, score in zip(names, scores, strict=True) if score == max(scores)]
         if late:
             assert set(scores) <= {0}
-        if pod.fault is None:
-            self.recount.take(pod, best, self.now_s)
+        self.recount.take(pod, best if pod.fault is None else [], self.now_s)
         self.recount.drop(before - self.recount.names())
 
     def check(self) -> None:
