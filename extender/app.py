@@ -42,7 +42,7 @@ from extender.warnings import PodWarnings, WarningSink
 from kubesteer.clients.kubernetes.backoff import Backoff
 from kubesteer.clients.kubernetes.cluster_file import FileSource
 from kubesteer.clients.kubernetes.reviews import Reviews
-from kubesteer.model.errors import TaskEnded
+from kubesteer.clients.tasks import end_of
 from kubesteer.placement.cluster_state import ClusterState
 from kubesteer.placement.engine import Engine
 from kubesteer.placement.flow import DecisionFlow
@@ -258,8 +258,8 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
                 server.protocol.tls = fresh
                 tasks.keep(name, partial(keep_tls_fresh, fresh, tls, log))
         serving = [
-            asyncio.create_task(server.serve(sockets=[listening]))
-            for server, listening in ((verbs, verbs_socket), (ops, ops_socket))
+            asyncio.create_task(server.serve(sockets=[listening]), name=name)
+            for name, server, listening in (("server", verbs, verbs_socket), ("ops-server", ops, ops_socket))
         ]
         await asyncio.gather(verbs.wait_started(serving[0]), ops.wait_started(serving[1]))
         on_start(
@@ -308,13 +308,12 @@ async def _freeze_once_synced(parts: Parts) -> None:
 
 
 async def _told_to_stop(stop: asyncio.Event, serving: list[asyncio.Task[None]]) -> None:
-    """Raises TaskEnded where a server ends before."""
+    """Raises what ended a server before."""
     told = asyncio.create_task(stop.wait())
     await asyncio.wait((told, *serving), return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
         told.cancel()
-        ended = next(server for server in serving if server.done())
-        raise TaskEnded("server", str(ended.exception() or "it returned")) from ended.exception()
+        raise end_of(next(server for server in serving if server.done()))
 
 
 @contextlib.asynccontextmanager

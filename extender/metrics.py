@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily
 from prometheus_client.process_collector import ProcessCollector
-from prometheus_client.registry import Collector
 
+from kubesteer.clients.kept_counter import KeptCounter
 from kubesteer.placement.verdicts import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from prometheus_client import Metric
+    from collections.abc import Callable
 
 _LATENCY_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _CANDIDATES = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
@@ -79,19 +76,8 @@ class Metrics:
 
     def counter(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """A counter that somebody else keeps, read when it is asked for."""
-        self.registry.register(_Kept(f"kubesteer_{name}", meaning, value))
+        KeptCounter(self.registry, f"kubesteer_{name}", meaning, value)
 
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """A gauge that is read when it is asked for."""
         Gauge(f"kubesteer_{name}", meaning, registry=self.registry).set_function(value)
-
-
-class _Kept(Collector):
-    def __init__(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        self._name = name
-        self._meaning = meaning
-        self._value = value
-
-    def collect(self) -> Iterable[Metric]:
-        """The counter as it stands."""
-        yield CounterMetricFamily(self._name, self._meaning, value=self._value())

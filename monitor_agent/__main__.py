@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kubesteer.clients.output import take_over
 from kubesteer.model.errors import KubesteerError
 from monitor_agent.app import run
 from monitor_agent.logs import make_log
@@ -54,7 +55,8 @@ def main(arguments: Sequence[str]) -> None:
 def _start(config: Path | None) -> None:
     try:
         settings = load(config, os.environ)
-        asyncio.run(run(settings, os.environ, make_log(settings.log.level)))
+        lines_dropped = take_over()
+        asyncio.run(run(settings, os.environ, make_log(settings.log.level), lines_dropped))
     except (KubesteerError, OSError) as exc:
         sys.exit(f"kubesteer agent cannot go on: {exc}")
 

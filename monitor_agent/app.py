@@ -28,6 +28,7 @@ from kubesteer.clients.kubernetes.reviews import Reviews
 from kubesteer.clients.metrics_server import MetricsServer, ServerAccess
 from kubesteer.clients.prometheus.measures import Measures
 from kubesteer.clients.rewards.port import ColumnStore
+from kubesteer.clients.tasks import end_of
 from kubesteer.model.errors import InvalidSettings
 from monitor_agent.agent import Agent, Environment, Outside, build
 from monitor_agent.choices import holder_name, node_name
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from monitor_agent.certificate import CertificateFiles
 
 
-async def run(settings: Settings, environ: Mapping[str, str], log: Log) -> None:
-    """Work until SIGTERM or SIGINT. Raises InvalidSettings, ColumnClaimed."""
+async def run(settings: Settings, environ: Mapping[str, str], log: Log, lines_dropped: Callable[[], float]) -> None:
+    """Work until SIGTERM or SIGINT. Raises InvalidSettings, ColumnClaimed, TaskEnded."""
     node = node_name(settings.node, environ)
     holder = holder_name(settings.node, environ, socket.gethostname(), os.getpid())
     stop = asyncio.Event()
@@ -52,6 +53,7 @@ async def run(settings: Settings, environ: Mapping[str, str], log: Log) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with _outside(settings, environ, node, holder) as outside:
         agent = build(settings, node, holder, outside, Environment(Random(os.urandom(16))), log)  # noqa: S311
+        agent.metrics.kept_counter("log_lines_dropped", "Lines of the log that found no room.", lines_dropped)
         ops = settings.ops
         reviews = Reviews(outside.api, audiences=ops.audiences) if ops.auth == "kubernetes" else None
         async with (
@@ -67,11 +69,13 @@ async def run(settings: Settings, environ: Mapping[str, str], log: Log) -> None:
 async def work(
     agent: Agent, stop: asyncio.Event, log: Log, *, before: Callable[[], Coroutine[Any, Any, None]] | None = None
 ) -> None:
-    """Run the loops until told to stop, or until one of them raises; then write what is left and let go.
+    """Run the loops until told to stop, or until one of them ends; then write what is left and let go.
 
-    before: a loop that the claim itself needs.
+    before: a loop that the claim itself needs. No loop may end: what one raised is raised, or TaskEnded.
     """
-    tasks: list[asyncio.Task[object]] = [asyncio.create_task(stop.wait(), name="stop")]
+    claimed = None
+    told: asyncio.Task[object] = asyncio.create_task(stop.wait(), name="stop")
+    tasks = [told]
     if before is not None:
         tasks.append(asyncio.create_task(before(), name="before"))
     try:
@@ -80,18 +84,21 @@ async def work(
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if claiming.done() and not stop.is_set():
             claiming.result()
+            claimed = claiming
             tasks += [asyncio.create_task(loop(), name=name) for name, loop in agent.loops]
-            await asyncio.wait([one for one in tasks if one is not claiming], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([one for one in tasks if one is not claimed], return_when=asyncio.FIRST_COMPLETED)
     finally:
         log.info("stopping")
         agent.health.stopping = True
-        ended = [one for one in tasks if one.done()]
+        ended = [one for one in tasks if one.done() and one not in (told, claimed)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await agent.writer.close()
     for task in ended:
-        task.result()
+        why = end_of(task)
+        log.error("task ended by itself", task=task.get_name(), why=f"{type(why).__name__}: {why}")
+        raise why
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.process_collector import ProcessCollector
 
+from kubesteer.clients.kept_counter import KeptCounter
 from kubesteer.model.network import EGRESS, INGRESS
 
 _PREFIX = "kubesteer_agent"
@@ -43,6 +44,10 @@ class Metrics:
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """A gauge that is read when it is asked for."""
         Gauge(f"{_PREFIX}_{name}", meaning, registry=self.registry).set_function(value)
+
+    def kept_counter(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """A counter that somebody else keeps, read when it is asked for."""
+        KeptCounter(self.registry, f"{_PREFIX}_{name}", meaning, value)
 
     def _counter(self, name: str, meaning: str) -> Counter:
         return Counter(f"{_PREFIX}_{name}", meaning, registry=self.registry)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -104,7 +104,7 @@ async def _listening(choice: Ops, host: str, pages: _Pages, tls: ServerTls | Non
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal open_now
         open_now += 1
-        with suppress(OSError, TimeoutError):
+        try:
             async with asyncio.timeout(_WITHIN_S):
                 if open_now <= _MOST_CONNECTIONS:
                     if tls is not None:
@@ -115,10 +115,13 @@ async def _listening(choice: Ops, host: str, pages: _Pages, tls: ServerTls | Non
                     head += f"Content-Length: {len(page.body)}\r\nConnection: close\r\n\r\n"
                     writer.write(head.encode() + page.body)
                     await writer.drain()
-        open_now -= 1
-        writer.close()
-        if tls is not None:
-            tls.reread()
+        except (OSError, TimeoutError):
+            pass
+        finally:
+            open_now -= 1
+            writer.close()
+            if tls is not None:
+                tls.reread()
 
     port = choice.port
     try:

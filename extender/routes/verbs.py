@@ -108,18 +108,25 @@ class Verbs:
         failed: Callable[[str], bytes],
     ) -> Response:
         call = Call(verb, f"{self._boot_id}-{next(self._serial)}", self._perf_s())
-        status = 200
+        status, body = 200, b""
         try:
             body = await self._bodies.read(request)
             content = decide(call, self._read(call, body), self._is_late(call))
         except InvalidInput as exc:
             kind, status = _kind_and_status(exc)
             self._metrics.errors[kind].inc()
-            self._log.warning("request refused", verb=verb, decision=call.decision_id, kind=kind, error=str(exc))
+            self._log.warning(
+                "request refused",
+                verb=verb,
+                decision=call.decision_id,
+                pod=self._reader.pod_named_in(body),
+                kind=kind,
+                error=str(exc),
+            )
             content = failed(str(exc))
         except Exception as exc:  # noqa: BLE001 - the scheduler throws away every answer but 200
             self._metrics.errors["fault"].inc()
-            self._log.exception("fault", verb=verb, decision=call.decision_id)
+            self._log.exception("fault", verb=verb, decision=call.decision_id, pod=self._reader.pod_named_in(body))
             content = failed(f"kubesteer fault {type(exc).__name__}, decision {call.decision_id}: see its log")
         self._metrics.latency[verb].observe(self._perf_s() - call.started_s)
         headers = None if status == 200 else {"Connection": "close"}

@@ -34,6 +34,15 @@ class _Args(msgspec.Struct):
     node_names: msgspec.Raw = msgspec.field(default_factory=lambda: _NULL, name="NodeNames")
 
 
+class _Named(msgspec.Struct):
+    name: str = ""
+    namespace: str = ""
+
+
+class _NamedPod(msgspec.Struct):
+    metadata: _Named
+
+
 class _RawNodeList(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
@@ -72,6 +81,7 @@ class ArgumentsReader:
         self._args = msgspec.json.Decoder(_Args)
         self._any_case = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._pod = msgspec.json.Decoder(Pod)
+        self._named_pod = msgspec.json.Decoder(_NamedPod)
         self._names = msgspec.json.Decoder(list[str])
         self._node_list = msgspec.json.Decoder(_RawNodeList)
         self._node = msgspec.json.Decoder(Node)
@@ -109,6 +119,16 @@ class ArgumentsReader:
     def expect_names(self, raw_names: bytes, names: list[str]) -> None:
         """These names were just sent to the scheduler, and will come back."""
         self._last_names = (raw_names, names)
+
+    def pod_named_in(self, body: bytes) -> str | None:
+        """Namespace and name of the pod in a body that may be of no other use; None where they cannot be read."""
+        if len(body) > self._names_body_bytes:
+            return None
+        try:
+            named = _decoded(self._named_pod, self._fields(body, any_case=True).pod, "Pod").metadata
+        except InvalidInput:
+            return None
+        return f"{named.namespace}/{named.name}" if named.name else None
 
     def _cut(self, body: bytes) -> NamesArguments | None:
         """Pod and names of a body as kube-scheduler writes it, each decoded where it stands; None for any other body.

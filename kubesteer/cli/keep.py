@@ -56,13 +56,15 @@ def keep(*, config: Path | None = None, once: Once = False, as_json: Json = Fals
 
     from kubesteer.cli.keeping import parts  # noqa: PLC0415
     from kubesteer.cli.keeping.settings import load  # noqa: PLC0415
+    from kubesteer.clients.output import take_over  # noqa: PLC0415
 
     try:
         settings = load(config)
-        log = _log(settings.log.level, quiet=once)
         if not once:
-            asyncio.run(parts.keep(settings, os.environ, log))
+            lines_dropped = take_over()
+            asyncio.run(parts.keep(settings, os.environ, _log(settings.log.level, quiet=False), lines_dropped))
             return
+        log = _log(settings.log.level, quiet=True)
         told = asyncio.run(parts.keep_once(settings, os.environ, log))
     except KubesteerError as exc:
         sys.exit(f"kubesteer keep cannot go on: {exc}")
@@ -91,7 +93,7 @@ def _log(level: str, *, quiet: bool) -> Log:
 
     least = max(logging.getLevelNamesMapping()[level.upper()], logging.WARNING if quiet else 0)
     log: Log = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr if quiet else sys.stdout),
+        structlog.WriteLogger(sys.stderr if quiet else sys.stdout),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -115,9 +115,13 @@ async def agent_on(
     link: FakeLink | None = None,
     node: str = NODE,
     holder: str = "agent-1",
+    replaced: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] | None = None,
     **outside: Any,
 ) -> AsyncIterator[Running]:
-    """Runs until the block ends; an agent that is still at work then is told to stop and must end well."""
+    """Runs until the block ends; an agent that is still at work then is told to stop and must end well.
+
+    replaced: loops that the test gives, by name.
+    """
     time, link, log = time or Time(), link or FakeLink(), io.StringIO()
 
     async def load() -> Access:
@@ -134,6 +138,8 @@ async def agent_on(
         agent = build(
             settings(changes), node, holder, Outside(server, store, link, **outside), env, make_log("debug", log)
         )
+        loops = tuple((name, (replaced or {}).get(name, loop)) for name, loop in agent.loops)
+        agent = replace(agent, loops=loops)
         stop = asyncio.Event()
         task = asyncio.create_task(work(agent, stop, make_log("debug", log)))
         running = Running(agent, task, time, link, stop, log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from kubesteer.model.reward import RewardRecord
 from tests.agent.builders import NODE, ended, node, pod, running, waiting
 from tests.certificates import Authority
 from tests.cluster_state.fake_api import FakeApi
+from tests.e2e.cluster.ports import free_ports
 from tests.network_probes.test_asking_prometheus import prometheus  # noqa: F401 - a fixture
 from tests.rewards.etcd_server import EtcdServer
 
@@ -36,7 +38,7 @@ class Process:
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        async for line in self._process.stdout:  # type: ignore[union-attr]
+        async for line in self._process.stdout or nothing():
             self.lines.append(json.loads(line))
 
     async def line(self, event: str) -> dict[str, Any]:
@@ -72,6 +74,12 @@ class Process:
         return (await self._process.stderr.read()).decode()  # type: ignore[union-attr]
 
 
+async def nothing() -> AsyncIterator[bytes]:
+    """The lines of a process that writes elsewhere."""
+    for line in ():
+        yield line
+
+
 Start = Callable[..., Any]
 
 
@@ -90,7 +98,7 @@ async def start(secure_api: FakeApi, etcd: EtcdServer, prefix: str, tmp_path: Pa
     started: list[asyncio.subprocess.Process] = []
 
     @asynccontextmanager
-    async def begin(**settings: str) -> AsyncIterator[Process]:
+    async def begin(*, output: int = asyncio.subprocess.PIPE, **settings: str) -> AsyncIterator[Process]:
         environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("KUBE")},
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
@@ -109,8 +117,8 @@ async def start(secure_api: FakeApi, etcd: EtcdServer, prefix: str, tmp_path: Pa
             "-m",
             "monitor_agent",
             env=environ,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdout=output,
+            stderr=output,
         )
         started.append(process)
         yield Process(process)
@@ -272,3 +280,31 @@ async def test_a_config_file_is_read(tmp_path: Path) -> None:
         code, _, err = await run("-m", "monitor_agent", *arguments)
         assert code == 1
         assert "ops.port" in err
+
+
+@pytest.mark.parametrize("output", ["/dev/full", "a pipe that is full"])
+async def test_an_agent_whose_log_cannot_be_written_is_ready_and_ends_well(start: Start, output: str) -> None:
+    with contextlib.ExitStack() as ends:
+        if output == "/dev/full":
+            to = os.open(output, os.O_WRONLY)
+        else:
+            read, to = os.pipe()
+            ends.callback(os.close, read)
+            os.set_blocking(to, False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(to, b"x" * 4096)
+            os.set_blocking(to, True)
+        ends.callback(os.close, to)
+        (port,) = free_ports(1)
+        async with start(output=to, KUBESTEER_AGENT_OPS__PORT=str(port)) as agent:
+            async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+                is_ready = False
+                while not is_ready:
+                    await asyncio.sleep(0.05)
+                    with contextlib.suppress(aiohttp.ClientConnectionError):
+                        async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                            is_ready = (await answer.json())["ready"]
+                async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                    assert "kubesteer_agent_log_lines_dropped_total" in await answer.text()
+            assert await agent.stop(signal.SIGTERM) == 0

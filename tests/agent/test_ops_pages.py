@@ -114,3 +114,12 @@ async def test_metrics_tell_of_outcomes_and_traffic_and_name_no_pod(api: FakeApi
     assert float(lines["kubesteer_agent_store_age_seconds"]) < 60 < NOW_S
     assert "web-1" not in text
     assert "shop" not in text
+
+
+async def test_answers_that_fail_take_no_connection_from_later_ones(told: dict[str, Any], url: str) -> None:
+    """33 faults, of 32 connections at once."""
+    told.clear()
+    for _ in range(33):
+        assert await raw(url, b"GET /readyz HTTP/1.1\r\n\r\n") == b""
+    told["ready"] = True
+    assert (await get(f"{url}/readyz"))[0] == 200

@@ -371,3 +371,16 @@ async def test_a_hundred_pods_that_restart_at_once_are_all_counted(api: FakeApi,
         await until(lambda: agent.agent.column.counted == 110)
         await settled(agent)
     assert sorted(record.extra["count"] for record in await memory.list(NODE)) == [22] * 5
+
+
+@pytest.mark.parametrize("loop", ["learning", "network", "warnings"])
+async def test_a_loop_that_returns_ends_the_agent_with_a_reason(api: FakeApi, stores: Stores, loop: str) -> None:
+    """Its process must not look as if it had been told to stop."""
+
+    async def return_at_once() -> None:
+        return
+
+    async with agent_on(api, stores.column(), replaced={loop: return_at_once}) as agent:
+        assert f"task '{loop}' ended by itself (it returned)" in str(await agent.end())
+        (line,) = agent.lines("task ended by itself")
+    assert line["task"] == loop

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
+import signal
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 import yaml
 
+from kubesteer.cli.keeping import parts
+from kubesteer.cli.keeping.loop import Keeper
+from kubesteer.cli.keeping.settings import KeeperSettings, Ops, Pace
+from kubesteer.model.errors import TaskEnded
 from tests.e2e.cluster.ports import free_ports
 from tests.manifests.written import ROOT
 
@@ -55,3 +68,52 @@ def test_a_round_without_an_api_server_tells_each_fault_to_scripts_and_to_people
     assert told.returncode == 1
     assert "did not answer" in told.stderr
     assert told.stdout == "nothing was to be done\n"
+
+
+def test_a_keeper_whose_log_cannot_be_written_answers_and_ends_well(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    file = settings(tmp_path)
+    file.write_text(file.read_text() + yaml.safe_dump({"ops": {"port": port}, "pace": {"retry_s": 1}}))
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "kubesteer", "keep", "--config", str(file)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=full, stderr=full)
+    try:
+        told = ""
+        end_s = time.monotonic() + 30
+        while "kubesteer_keeper_fault" not in told:
+            assert process.poll() is None
+            assert time.monotonic() < end_s
+            time.sleep(0.05)
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                told = answer.read().decode()
+        assert re.search(r"^kubesteer_keeper_log_lines_dropped_total [1-9]", told, re.MULTILINE)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_keeper_ends_when_what_follows_the_cluster_does(tmp_path: Path, monkeypatch) -> None:
+    @asynccontextmanager
+    async def opened(*_: object) -> AsyncIterator[tuple[Keeper, set[asyncio.Task[None]]]]:
+        keeper = Keeper(None, None, None, pace=Pace(), now=lambda: datetime.now(UTC), log=Lines())
+        yield keeper, {asyncio.create_task(asyncio.sleep(0), name="nodes")}
+
+    monkeypatch.setattr(parts, "opened", opened)
+    lines = Lines()
+    with pytest.raises(TaskEnded, match="'nodes' ended by itself"):
+        await parts.keep(KeeperSettings(ops=Ops(port=0)), {}, lines, lambda: 0)
+    assert lines.told[-1] == ("task ended by itself", "nodes")
+
+
+class Lines:
+    """A log that keeps event and task."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, object]] = []
+
+    def info(self, event: str, **fields: object) -> None:
+        self.told.append((event, fields.get("task")))
+
+    warning = error = info

@@ -172,3 +172,21 @@ async def test_a_fault_inside_is_an_error_with_a_decision_id_and_not_a_500(monke
     fault = there.lines()[0]
     assert fault["decision"] in error
     assert "ZeroDivisionError" in fault["exception"]
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b'{"Pod":{"metadata":{"name":"w","namespace":"x"},"spec":{"containers":{}}},"NodeNames":[]}', "x/w"),
+        (b'{"Pod":%b,"NodeNames":"a"}' % json.dumps(pod("web-1")).encode(), "default/web-1"),
+        (b'{"pod":{"metadata":{"name":"web-1","namespace":"default"}},"nodeNames":[]}', "default/web-1"),
+        (b'{"Pod":{"metadata":{"name":1}},"NodeNames":[]}', None),
+        (b"{", None),
+        (b"", None),
+    ],
+)
+async def test_the_line_of_a_refusal_names_the_pod_where_it_can_be_read(body: bytes, named: str | None) -> None:
+    there = service()
+    await there.post("prioritize", body)
+    (line,) = there.lines()
+    assert (line["event"], line["pod"]) == ("request refused", named)

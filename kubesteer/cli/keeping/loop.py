@@ -31,6 +31,9 @@ class Log(Protocol):
     def warning(self, event: str, **fields: object) -> Any:
         """What somebody should know."""
 
+    def error(self, event: str, **fields: object) -> Any:
+        """What somebody should mend."""
+
 
 @dataclass(frozen=True, slots=True)
 class Round:

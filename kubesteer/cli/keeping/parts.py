@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from kubesteer.cli.keeping.loop import Keeper, Log, Round
 from kubesteer.cli.keeping.ops import serving
 from kubesteer.cli.keeping.requests import RequestKeeper
 from kubesteer.cli.keeping.settings import KeeperSettings
+from kubesteer.clients.kept_counter import KeptCounter
 from kubesteer.clients.kubernetes.access import from_kubeconfig, in_cluster
 from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.kubernetes.certificate_requests import RequestAnswers, requests_to
@@ -34,38 +35,52 @@ from kubesteer.clients.kubernetes.reflector import Pace, Reflector
 from kubesteer.clients.kubernetes.resource import NODES, Resource, by_name, resource
 from kubesteer.clients.kubernetes.secrets import Secrets
 from kubesteer.clients.kubernetes.workloads import Workloads
+from kubesteer.clients.tasks import end_of
 from kubesteer.model.errors import ClusterUnavailable
 from kubesteer.model.etcd_users import AGENT, AGENT_SIGNER
 
 _SYNC_WITHIN_S = 30.0
 
 
-async def keep(settings: KeeperSettings, environ: Mapping[str, str], log: Log) -> None:
-    """Rounds until SIGTERM or SIGINT. Raises InvalidSettings."""
+async def keep(
+    settings: KeeperSettings, environ: Mapping[str, str], log: Log, lines_dropped: Callable[[], float]
+) -> None:
+    """Rounds until SIGTERM or SIGINT. Raises InvalidSettings, and what ended a task that must not end."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with opened(settings, environ, log) as keeper, serving(settings.ops, keeper) as url:
+    async with opened(settings, environ, log) as (keeper, following), serving(settings.ops, keeper) as url:
+        KeptCounter(
+            keeper.metrics.registry,
+            "kubesteer_keeper_log_lines_dropped",
+            "Lines of the log that found no room.",
+            lines_dropped,
+        )
         log.info("started", ops=url, namespace=settings.cluster.namespace)
-        tasks: set[asyncio.Task[object]] = {asyncio.create_task(stop.wait()), asyncio.create_task(keeper.run())}
-        done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        told: asyncio.Task[object] = asyncio.create_task(stop.wait())
+        rounds = asyncio.create_task(keeper.run(), name="rounds")
+        done, _ = await asyncio.wait({told, rounds, *following}, return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
-        for task in rest:
+        for task in (told, rounds):
             task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-        for task in done:
-            task.result()
+        await asyncio.gather(told, rounds, return_exceptions=True)
+        for task in done - {told}:
+            why = end_of(task)
+            log.error("task ended by itself", task=task.get_name(), why=f"{type(why).__name__}: {why}")
+            raise why
 
 
 async def keep_once(settings: KeeperSettings, environ: Mapping[str, str], log: Log) -> Round:
     """One round. Raises InvalidSettings."""
-    async with opened(settings, environ, log) as keeper:
+    async with opened(settings, environ, log) as (keeper, _):
         return await keeper.round()
 
 
 @asynccontextmanager
-async def opened(settings: KeeperSettings, environ: Mapping[str, str], log: Log) -> AsyncIterator[Keeper]:
-    """The keeper, following nodes and requests where it needs them. Raises InvalidSettings."""
+async def opened(
+    settings: KeeperSettings, environ: Mapping[str, str], log: Log
+) -> AsyncIterator[tuple[Keeper, set[asyncio.Task[None]]]]:
+    """The keeper, and the tasks by which it follows nodes and requests where it needs them. Raises InvalidSettings."""
     cluster, certificates, etcd = settings.cluster, settings.certificates, settings.etcd
     load = (
         in_cluster(environ)
@@ -77,6 +92,7 @@ async def opened(settings: KeeperSettings, environ: Mapping[str, str], log: Log)
         api = await stack.enter_async_context(ApiServer(load, timeout_s=cluster.timeout_s))
         secrets = Secrets(api, cluster.namespace)
         keeper_of_certificates = keeper_of_access = requests = None
+        tasks: set[asyncio.Task[None]] = set()
         followed = _Nodes(api)
         if certificates.make:
             keeper_of_certificates = CertificateKeeper(
@@ -104,8 +120,8 @@ async def opened(settings: KeeperSettings, environ: Mapping[str, str], log: Log)
                 now=_now,
             )
             following = _followed(api, requests_to(AGENT_SIGNER, put=requests.put, delete=requests.delete))
-            await _started(stack, followed.reflector, following)
-        yield Keeper(
+            tasks = await _started(stack, nodes=followed.reflector, requests=following)
+        keeper = Keeper(
             keeper_of_certificates,
             keeper_of_access.step if keeper_of_access is not None else None,
             requests,
@@ -113,6 +129,7 @@ async def opened(settings: KeeperSettings, environ: Mapping[str, str], log: Log)
             now=_now,
             log=log,
         )
+        yield keeper, tasks
 
 
 class _Nodes:
@@ -148,9 +165,9 @@ def _followed(api: ApiServer, what: Resource[ObjectT]) -> Reflector[ObjectT]:
     return Reflector(api, what, pace=Pace(), random=random, clock=time.monotonic, sleep=asyncio.sleep)
 
 
-async def _started(stack: AsyncExitStack, *reflectors: Reflector[Any]) -> None:
+async def _started(stack: AsyncExitStack, **reflectors: Reflector[Any]) -> set[asyncio.Task[None]]:
     """Runs them until the stack ends; goes on when all have listed once, or it takes too long."""
-    tasks = [asyncio.create_task(each.run()) for each in reflectors]
+    tasks = {asyncio.create_task(each.run(), name=name) for name, each in reflectors.items()}
 
     async def end() -> None:
         for task in tasks:
@@ -159,8 +176,9 @@ async def _started(stack: AsyncExitStack, *reflectors: Reflector[Any]) -> None:
 
     stack.push_async_callback(end)
     give_up_s = time.monotonic() + _SYNC_WITHIN_S
-    while not all(each.synced for each in reflectors) and time.monotonic() < give_up_s:  # noqa: ASYNC110 - they tell nobody
+    while not all(each.synced for each in reflectors.values()) and time.monotonic() < give_up_s:  # noqa: ASYNC110 - they tell nobody
         await asyncio.sleep(0.05)
+    return tasks
 
 
 def _now() -> datetime:
