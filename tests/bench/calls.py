@@ -29,6 +29,9 @@ VERBS = ("filter", "prioritize")
 FLOOR, NOOP, KUBESTEER = "floor", "noop Go", "kubesteer"
 NODES = 5_000
 CLIENT_CORE, SERVER_CORE = 0, 1
+LARGE = "1G"
+"""As much as the smallest node has in all."""
+NIC_BPS = {"1G": 10**9, "10G": 10**10, "25G": 25 * 10**9}
 UNCOUNTED = 3
 """First calls of each turn, which find caches that another server left."""
 CHARGE_TTL_S = 0.2
@@ -37,20 +40,28 @@ CHARGE_TTL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is asked: how many candidates, as names or as full nodes."""
+    """What is asked: how many candidates, as names or as full nodes; refused: by a pod that none has room for."""
 
     name: str
     candidates: int
     full: bool = False
+    refused: bool = False
 
 
 SHAPES = (Shape("100 names", 100), Shape("500 names", 500), Shape("5,000 names", 5_000))
+REFUSED = (
+    Shape("500 names, all refused", 500, refused=True),
+    Shape("5,000 names, all refused", 5_000, refused=True),
+)
 FULL = Shape("500 full nodes", 500, full=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One server on one shape: microseconds of each call, CPU of a call (mean of both verbs), memory at the end."""
+    """One server on one shape: microseconds of each call, CPU of a call (mean of both verbs), memory at the end.
+
+    Where all are refused nobody is asked for scores.
+    """
 
     shape: str
     server: str
@@ -85,7 +96,8 @@ def measure(binaries: Binaries, *, rounds: int, pods: int) -> list[Measured]:
                 {"Name": name, "Address": f"127.0.0.1:{port}", "Process": process.pid}
                 for name, (port, process) in processes.items()
             ]
-            results = _call(binaries, guard, directory, targets, SHAPES, rounds=rounds, pods=pods)
+            shapes = (*SHAPES, *REFUSED)
+            results = _call(binaries, guard, directory, targets, shapes, rounds=rounds, pods=pods)
             results += _call(binaries, guard, directory, targets, (FULL,), rounds=rounds, pods=max(4, pods // 10))
         finally:
             kubesteer.process.stop()
@@ -93,7 +105,10 @@ def measure(binaries: Binaries, *, rounds: int, pods: int) -> list[Measured]:
 
 
 def write_cluster(directory: Path, *, pods_a_node: int = 8) -> dict[str, Any]:
-    """A cluster file and a rewards file for NODES nodes; returns the settings that read them."""
+    """A cluster file and a rewards file for NODES nodes; returns the settings that read them.
+
+    Each node has another 300 to 900 Mbit/s left to send: room for the pods that are asked about, none for a LARGE one.
+    """
     names = [objects.node_name(i) for i in range(NODES)]
     pods = [
         {
@@ -118,6 +133,11 @@ def write_cluster(directory: Path, *, pods_a_node: int = 8) -> dict[str, Any]:
         for i, name in enumerate(names)
         for j in range(pods_a_node)
     ]
+    for i in range(NODES):
+        taken_mbps = sum(5 + (i * 5 + j * 3) % 90 for j in range(pods_a_node))
+        left_bps = 300_000_000 + i * 7_919_000 % (600_000_000 - taken_mbps * 1_000_000)
+        rest_bps = NIC_BPS[objects.NICS_BPS[i % len(objects.NICS_BPS)]] - taken_mbps * 1_000_000 - left_bps
+        pods.append(_sender(i, names[i], rest_bps))
     nodes = [objects.node(i) for i in range(NODES)]
     cluster, rewards = directory / "cluster.json", directory / "rewards.json"
     cluster.write_text(json.dumps({"kind": "List", "items": [*nodes, *pods]}))
@@ -130,6 +150,16 @@ def write_cluster(directory: Path, *, pods_a_node: int = 8) -> dict[str, Any]:
         "cluster": {"source": "file", "file": str(cluster), "poll_s": 3600},
         "rewards": {"source": "file", "file": str(rewards), "poll_s": 1},
         "score": {"charge_ttl_s": CHARGE_TTL_S},
+    }
+
+
+def _sender(number: int, node_name: str, egress_bps: int) -> dict[str, Any]:
+    """A pod that sends so much and takes nothing else."""
+    requests = {"kubesteer.io/egress-bps": str(egress_bps)}
+    return {
+        "kind": "Pod",
+        "metadata": {"name": f"sender-{number}", "uid": f"sender-{number}"},
+        "spec": {"nodeName": node_name, "containers": [{"name": "main", "resources": {"requests": requests}}]},
     }
 
 
@@ -196,10 +226,20 @@ def _call(
         "WarmUp": pods,
         "Uncounted": UNCOUNTED,
         "Targets": targets,
-        "Cases": [{"Name": shape.name, "Candidates": shape.candidates, "Full": shape.full} for shape in shapes],
+        "Cases": [
+            {
+                "Name": shape.name,
+                "Candidates": shape.candidates,
+                "Full": shape.full,
+                "Refused": shape.refused,
+                "Only": KUBESTEER if shape.refused else "",
+            }
+            for shape in shapes
+        ],
         "Names": [objects.node_name(i) for i in range(NODES)],
         "Nodes": [objects.node(i) for i in range(NODES)] if any(shape.full for shape in shapes) else [],
-        "Pod": json.dumps(objects.pod("web-@ID@", uid="b6f5a7de-6c92-4f0e-9d44-@ID@"), separators=(",", ":")),
+        "Pod": _pod_text("10M"),
+        "Large": _pod_text(LARGE),
     }
     with pinned(CLIENT_CORE):
         done = subprocess.run(
@@ -214,9 +254,14 @@ def _call(
             shape=one["Case"],
             server=one["Target"],
             filter_us=one["FilterUS"],
-            prioritize_us=one["ScoreUS"],
+            prioritize_us=one["ScoreUS"] or [],
             cpu_us=one["CPUPerCallUS"],
             rss_mb=one["RSSKiB"] * 1024 / 1e6,
         )
         for one in json.loads(done.stdout)
     ]
+
+
+def _pod_text(egress: str) -> str:
+    pod = objects.pod("web-@ID@", uid="b6f5a7de-6c92-4f0e-9d44-@ID@", egress=egress)
+    return json.dumps(pod, separators=(",", ":"))

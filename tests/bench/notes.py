@@ -6,7 +6,8 @@ METHOD = """\
   mixed as by the scheduler's 16 workers, for each pod. All servers share the other core and take turns within one
   run; the first calls of a turn, with caches that another server left, are not counted. `floor` is a bare uvloop server
   that parses nothing and sends bytes made beforehand. kubesteer has 5,000 nodes, 40,000 pods, a reward for the pod's
-  type on every node, the pod's SLO in both directions, balance, and charges of the pods before.
+  type on every node, the pod's SLO in both directions, balance, and charges of the pods before. Where all are refused,
+  the pod asks for more than any node has left, and each node has another number left; nobody is asked for scores then.
 - **The real scheduler.** kube-scheduler 1.37 with its defaults (it asks about 420 of 1,000 and 500 of 5,000 nodes);
   pods are created first, then the scheduler is started; from the first to the last binding that a watch shows. Variants
   take turns. kubesteer watches the API server and mirrors one reward a node from etcd.

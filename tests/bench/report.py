@@ -43,11 +43,14 @@ def of_calls(results: Sequence[Measured]) -> str:
     by = {(one.shape, one.server): one for one in results}
     rows = []
     for one in results:
-        noop = by[one.shape, NOOP]
+        noop = by.get((one.shape, NOOP))
         row = [one.shape, one.server]
         for verb in calls.VERBS:
+            if verb == "prioritize" and not one.prioritize_us:
+                row += ["", ""]
+                continue
             p50 = one.p50_us(verb)
-            row += [f"{p50 / 1e3:.2f} / {one.p99_us(verb) / 1e3:.2f}", f"{p50 / noop.p50_us(verb):.2f}"]
+            row += [f"{p50 / 1e3:.2f} / {one.p99_us(verb) / 1e3:.2f}", f"{p50 / noop.p50_us(verb):.2f}" if noop else ""]
         rows.append((*row, f"{one.cpu_us / 1e3:.2f}", f"{one.rss_mb:.0f}"))
     head = (
         "",
@@ -119,7 +122,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _row(aim: Aim) -> tuple[str, str, str, str]:
-    digits = 2 if aim.unit == "x" else 0
+    digits = 2 if aim.unit == "x" or aim.bound < 10 else 0
     sign = "≤" if aim.at_most else "≥"
     verdict = "met" if aim.met else f"missed by {aim.missed_by:.0%}"
     return aim.what, f"{aim.figure:.{digits}f} {aim.unit}", f"{sign} {aim.bound:g} {aim.unit}", verdict

@@ -31,6 +31,7 @@ type plan struct {
 	Names                []string
 	Nodes                []json.RawMessage
 	Pod                  string // JSON in which @ID@ stands for what differs from pod to pod
+	Large                string // the same of a pod that no node has room for
 }
 
 type target struct {
@@ -41,7 +42,9 @@ type target struct {
 type shape struct {
 	Name       string
 	Candidates int
-	Full       bool // full Nodes, not NodeNames
+	Full       bool   // full Nodes, not NodeNames
+	Refused    bool   // the large pod, which no node may pass: nobody is asked for scores
+	Only       string // the one target that is called; all where empty
 }
 
 type measured struct {
@@ -75,6 +78,9 @@ func main() {
 			for turn := range p.Targets {
 				which := (turn + round + 1) % len(p.Targets)
 				t, key := p.Targets[which], s.Name+"/"+p.Targets[which].Name
+				if s.Only != "" && s.Only != t.Name {
+					continue
+				}
 				if results[key] == nil {
 					results[key] = &measured{Case: s.Name, Target: t.Name}
 					inOrder = append(inOrder, results[key])
@@ -86,7 +92,7 @@ func main() {
 					m := results[key]
 					m.FilterUS, m.ScoreUS = append(m.FilterUS, filter...), append(m.ScoreUS, score...)
 					m.cpuNS += cpuNS(t.Process) - before
-					m.calls += 2 * (pods + p.Uncounted)
+					m.calls += verbs(s) * (pods + p.Uncounted)
 					m.CPUPerCallUS = float64(m.cpuNS) / 1e3 / float64(m.calls)
 					m.RSSKiB = rssKiB(t.Process)
 				}
@@ -99,17 +105,38 @@ func main() {
 	}
 }
 
+func verbs(s shape) int {
+	if s.Refused {
+		return 1
+	}
+	return 2
+}
+
 func batch(p *plan, s shape, l *link, pods int, id string) (filter, score []float64) {
 	start := rand.IntN(len(p.Names))
 	for i := -p.Uncounted; i < pods; i++ {
-		pod := strings.ReplaceAll(p.Pod, "@ID@", fmt.Sprintf("%s-%d", id, i))
+		template := p.Pod
+		if s.Refused {
+			template = p.Large
+		}
+		pod := strings.ReplaceAll(template, "@ID@", fmt.Sprintf("%s-%d", id, i))
 		window := order(start, s.Candidates, len(p.Names))
 		start = (start + s.Candidates) % len(p.Names)
 		answer, took := l.call("/filter", body(pod, s.Full, candidates(p, s, window)))
-		scores, tookToo := l.call("/prioritize", body(pod, s.Full, passedBy(answer, s.Full)))
+		if i >= 0 {
+			filter = append(filter, took)
+		}
+		passed := passedBy(answer, s.Full)
+		if s.Refused {
+			if string(passed) != "[]" {
+				log.Fatalf("filter: %s passed", passed)
+			}
+			continue
+		}
+		scores, took := l.call("/prioritize", body(pod, s.Full, passed))
 		check(scores, s)
 		if i >= 0 {
-			filter, score = append(filter, took), append(score, tookToo)
+			score = append(score, took)
 		}
 	}
 	return filter, score
