@@ -27,14 +27,15 @@ class Size:
     scheduler_nodes: tuple[int, ...]
     scheduler_pods: int
     scheduler_rounds: int
+    apart_rounds: int
     sync_nodes: int
     sync_pods: int
     sync_rounds: int
     follow_s: float
 
 
-FULL = Size(20, 100, (1_000, 5_000), 2_000, 2, 5_000, 50_000, 2, 20.0)
-SHORT = Size(4, 30, (1_000,), 300, 1, 500, 3_000, 1, 3.0)
+FULL = Size(20, 100, (1_000, 5_000), 2_000, 2, 1, 5_000, 50_000, 2, 20.0)
+SHORT = Size(4, 30, (1_000,), 300, 1, 1, 500, 3_000, 1, 3.0)
 
 
 @dataclass(slots=True)
@@ -69,9 +70,16 @@ def measured(size: Size, chosen: list[str]) -> str:
     if "scheduler" in chosen:
         runs = []
         for nodes in size.scheduler_nodes:
-            say(f"real scheduler, {nodes} nodes: {size.scheduler_rounds} rounds of about a minute ...")
+            say(
+                f"real scheduler, {nodes} nodes: {size.scheduler_rounds + size.apart_rounds} rounds of about a minute ..."
+            )
             runs += pods_per_second.measure(
-                binaries, nodes=nodes, pods=size.scheduler_pods, rounds=size.scheduler_rounds, say=say
+                binaries,
+                nodes=nodes,
+                pods=size.scheduler_pods,
+                rounds=size.scheduler_rounds,
+                apart_rounds=size.apart_rounds,
+                say=say,
             )
         outcome.aims += aims.of_scheduler(runs)
         outcome.parts.append(report.of_scheduler(runs, size.scheduler_pods))

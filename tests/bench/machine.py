@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 LIBRARIES = ("fastapi", "uvicorn", "uvloop", "httptools", "msgspec", "numpy", "aiohttp")
 
@@ -24,6 +24,12 @@ def pinned(core: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def pin(pid: int, cores: Collection[int]) -> None:
+    """All threads that a process has; what they start stays there too."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cores)
 
 
 def cpu_s(pid: int) -> float:

@@ -10,7 +10,9 @@ METHOD = """\
   the pod asks for more than any node has left, and each node has another number left; nobody is asked for scores then.
 - **The real scheduler.** kube-scheduler 1.37 with its defaults (it asks about 420 of 1,000 and 500 of 5,000 nodes);
   pods are created first, then the scheduler is started; from the first to the last binding that a watch shows. Variants
-  take turns. kubesteer watches the API server and mirrors one reward a node from etcd.
+  take turns. kubesteer watches the API server and mirrors one reward a node from etcd. "Extender apart": the extender
+  alone on one core, and scheduler, API server, etcd and the watching program on another, so that what the extender costs
+  the others by its work is told from what the scheduler waits for it; the aims are of cores that all share.
 - **Sync.** Nodes of 6 kB and pods of 4.5 kB from the real API server in pages of 500. The baseline asks for the same
   pages with the same client and drops them. Pauses are those of a task that sleeps 1 ms at a time; events are changes
   of pods at an even rate.

@@ -2,17 +2,19 @@
 binding that a watch shows to the last.
 
 Scheduler, API server, etcd, extender and watcher share the machine, so only ratios within one run mean something:
-variants take turns, and each turn starts from an empty cluster with the same nodes.
+variants take turns, and each turn starts from an empty cluster with the same nodes. In further turns the extender has a
+core of its own, and all the others share another one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import threading
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +22,15 @@ import httpx
 
 from kubesteer.model.reward import RewardRecord, encode_key, encode_value
 from tests.bench.load import NODES, PODS, Loader
-from tests.bench.machine import cpu_s
-from tests.e2e.cluster.controlplane import SCHEDULER, ControlPlane
+from tests.bench.machine import cpu_s, pin, pinned
+from tests.e2e.cluster.controlplane import API_SERVER, ETCD, SCHEDULER, ControlPlane
 from tests.e2e.cluster.objects import node, pod
 from tests.e2e.cluster.ports import free_ports
 from tests.e2e.cluster.process import Guard, Process
 from tests.e2e.service import Extender, scheduler_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.e2e.cluster.build import Binaries
@@ -38,51 +40,86 @@ VARIANTS = (NONE, NOOP, ALL_TERMS, SHORTLIST)
 SLO = {"kubesteer.io/egress-bps": "10M", "kubesteer.io/ingress-bps": "10M"}
 POD_TYPE = "web"
 REWARDS_PREFIX = "/kubesteer/rewards"
+SHARED, APART = "shared", "extender apart"
+"""How the cores are dealt out."""
+APART_CORE, OTHERS_CORE = 0, 1
 MOST_OPS = 100
 """Puts in one transaction; etcd takes 128."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One turn of one variant: pods/s, and CPU milliseconds a pod in the scheduler and in the extender."""
+    """One turn of one variant: pods/s, and CPU milliseconds a pod in each process that takes part."""
 
     nodes: int
     variant: str
     pods_per_s: float
     scheduler_ms: float
     extender_ms: float
+    api_server_ms: float
+    etcd_ms: float
+    cores: str = SHARED
 
 
-def measure(binaries: Binaries, *, nodes: int, pods: int, rounds: int, say: Callable[[str], None] = print) -> list[Run]:
-    """All variants, `rounds` times in turn, on one control plane."""
+def measure(
+    binaries: Binaries,
+    *,
+    nodes: int,
+    pods: int,
+    rounds: int,
+    apart_rounds: int,
+    say: Callable[[str], None] = print,
+) -> list[Run]:
+    """All variants, `rounds` times in turn, on one control plane; then `apart_rounds` times on cores dealt out."""
     runs = []
     with ControlPlane(binaries, load_test=True) as plane:
         names = [f"node-{i:05}" for i in range(nodes)]
         capacity = {"kubesteer.io/egress-bps": "10G", "kubesteer.io/ingress-bps": "10G"}
         _create(plane, NODES, [node(name, cpu="32", memory="128Gi", resources=capacity) for name in names])
         _put_rewards(plane, names)
-        for number in range(rounds):
+        for number, cores in enumerate([SHARED] * rounds + [APART] * apart_rounds):
             for turn in range(len(VARIANTS)):
                 variant = VARIANTS[(turn + number) % len(VARIANTS)]
-                run = _turn(plane, binaries, variant, nodes=nodes, pods=pods)
+                with _dealt_out(plane, cores):
+                    run = replace(_turn(plane, binaries, variant, cores, nodes=nodes, pods=pods), cores=cores)
                 runs.append(run)
-                say(f"{nodes} nodes, round {number + 1} of {rounds}: {variant}: {run.pods_per_s:.0f} pods/s")
+                say(f"{nodes} nodes, round {number + 1}, cores {cores}: {variant}: {run.pods_per_s:.0f} pods/s")
     return runs
 
 
-def summary(runs: list[Run], nodes: int, variant: str) -> Run:
+def summary(runs: list[Run], nodes: int, variant: str, cores: str = SHARED) -> Run:
     """Medians of the turns."""
-    of = [run for run in runs if run.nodes == nodes and run.variant == variant]
+    of = [run for run in runs if (run.nodes, run.variant, run.cores) == (nodes, variant, cores)]
     return Run(
         nodes,
         variant,
         median(run.pods_per_s for run in of),
         median(run.scheduler_ms for run in of),
         median(run.extender_ms for run in of),
+        median(run.api_server_ms for run in of),
+        median(run.etcd_ms for run in of),
+        cores,
     )
 
 
-def _turn(plane: ControlPlane, binaries: Binaries, variant: str, *, nodes: int, pods: int) -> Run:
+@contextmanager
+def _dealt_out(plane: ControlPlane, cores: str) -> Iterator[None]:
+    """Whatever runs, and is started in here, is on the others' core, where cores are dealt out."""
+    if cores == SHARED:
+        yield
+        return
+    pids, every = [part.process.pid for part in plane.parts.values()], os.sched_getaffinity(0)
+    with pinned(OTHERS_CORE):
+        for pid in pids:
+            pin(pid, os.sched_getaffinity(0))
+        try:
+            yield
+        finally:
+            for pid in pids:
+                pin(pid, every)
+
+
+def _turn(plane: ControlPlane, binaries: Binaries, variant: str, cores: str, *, nodes: int, pods: int) -> Run:
     _delete_pods(plane)
     _create(
         plane,
@@ -94,19 +131,20 @@ def _turn(plane: ControlPlane, binaries: Binaries, variant: str, *, nodes: int, 
     )
     with ExitStack() as stack:
         config, extender_pid = _extender(stack, plane, binaries, variant)
+        if extender_pid and cores == APART:
+            pin(extender_pid, {APART_CORE})
         watcher = _Watcher(plane, pods)
-        extender_before_s = cpu_s(extender_pid) if extender_pid else 0.0
+        meters = [extender_pid, *(plane.parts[part].process.pid for part in (API_SERVER, ETCD))]
+        before_s = [cpu_s(pid) if pid else 0.0 for pid in meters]
         plane.start_scheduler(config)
         stack.callback(plane.stop_scheduler)
         scheduler_pid = plane.parts[SCHEDULER].process.pid
         took_s = watcher.wait()
-        return Run(
-            nodes,
-            variant,
-            (pods - 1) / took_s,
-            cpu_s(scheduler_pid) * 1e3 / pods,
-            (cpu_s(extender_pid) - extender_before_s) * 1e3 / pods if extender_pid else 0.0,
+        extender_ms, api_server_ms, etcd_ms = (
+            (cpu_s(pid) - since_s) * 1e3 / pods if pid else 0.0 for pid, since_s in zip(meters, before_s, strict=True)
         )
+        scheduler_ms = cpu_s(scheduler_pid) * 1e3 / pods
+        return Run(nodes, variant, (pods - 1) / took_s, scheduler_ms, extender_ms, api_server_ms, etcd_ms)
 
 
 def _extender(

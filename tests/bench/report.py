@@ -68,13 +68,15 @@ def of_calls(results: Sequence[Measured]) -> str:
 def of_scheduler(runs: Sequence[Run], pods: int) -> str:
     """Medians of pods/s."""
     rows = []
-    for nodes in sorted({run.nodes for run in runs}):
-        medians = {variant: summary(list(runs), nodes, variant) for variant in VARIANTS}
+    for nodes, cores in dict.fromkeys((run.nodes, run.cores) for run in runs):
+        medians = {variant: summary(list(runs), nodes, variant, cores) for variant in VARIANTS}
         for variant, run in medians.items():
-            turns = sorted(one.pods_per_s for one in runs if (one.nodes, one.variant) == (nodes, variant))
+            same = (nodes, variant, cores)
+            turns = sorted(one.pods_per_s for one in runs if (one.nodes, one.variant, one.cores) == same)
             rows.append(
                 (
                     f"{nodes:,}",
+                    cores,
                     variant,
                     f"{run.pods_per_s:.0f}",
                     f"{turns[0]:.0f} to {turns[-1]:.0f}",
@@ -82,10 +84,12 @@ def of_scheduler(runs: Sequence[Run], pods: int) -> str:
                     f"{run.pods_per_s / medians[NOOP].pods_per_s:.2f}",
                     f"{run.scheduler_ms:.1f}",
                     f"{run.extender_ms:.1f}" if variant != NONE else "",
+                    f"{run.api_server_ms:.1f} + {run.etcd_ms:.1f}",
                 )
             )
     head = (
         "nodes",
+        "cores",
         "",
         "pods/s, median",
         "range",
@@ -93,6 +97,7 @@ def of_scheduler(runs: Sequence[Run], pods: int) -> str:
         "x Go",
         "scheduler CPU a pod, ms",
         "extender CPU a pod, ms",
+        "API server + etcd CPU a pod, ms",
     )
     title = f"## The real scheduler, {pods:,} pods"
     return "\n".join((title, "", table(head, rows), ""))
