@@ -8,15 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from extender.wire import answers
 from extender.wire.answers import ScoreWriter
 from extender.wire.arguments import NamesArguments
 from kubesteer.model.cluster import PodSummary, summarise_node, summarise_pod, unusable_pod
 from kubesteer.model.errors import InvalidQuantity
 from kubesteer.placement.candidates import Asked, GivenNodes, Moment, NamedNodes
-from kubesteer.placement.verdicts import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,10 +143,8 @@ def _reasons(names: list[str], filtered: Filtered) -> tuple[dict[str, str], dict
     verdicts = filtered.verdicts
     if filtered.fitting == len(names):
         return {}, {}
-    resolvable = (verdicts.cause == Cause.INSUFFICIENT) | (verdicts.cause == Cause.LINK_INSUFFICIENT)
     told = []
-    for among in (resolvable, (verdicts.cause != Cause.FITS) & ~resolvable):
-        positions = np.flatnonzero(among)
+    for positions in verdicts.by_kind():
         listed = names if len(positions) == len(names) else [names[p] for p in positions.tolist()]
         told.append(dict(zip(listed, verdicts.reasons(positions), strict=True)))
     return told[0], told[1]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
     Amounts = NDArray[np.int64]
 
+_FITS = int(Cause.FITS)
+"""numpy compares with a plain number ten times faster."""
 _MOST_SUSPECT_BPS = 100_000
 """An SLO of more is no unit mistake, however large the nodes are."""
 
@@ -118,10 +120,10 @@ class _Ruling:
         left: NDArray[np.int64] | NDArray[np.float64] | None = None,
         of: NDArray[np.int64] | NDArray[np.float64] | None = None,
     ) -> None:
-        newly = where & (self.cause == Cause.FITS)
+        newly = where & (self.cause == _FITS)
         if not newly.any():
             return
-        self.cause[newly] = cause
+        self.cause[newly] = int(cause)
         self.direction[newly] = direction
         if left is not None:
             self.left[newly] = left[newly]
@@ -208,7 +210,7 @@ def _judge_rewards(ruling: _Ruling, circumstances: Circumstances, policy: Policy
     if below <= 0 or mean is None or evidence is None:
         return
     bad = (mean < below) & (evidence >= policy.filter.quarantine_evidence)
-    if ((ruling.cause == Cause.FITS) & ~bad).any():
+    if ((ruling.cause == _FITS) & ~bad).any():
         ruling.refuse(bad, Cause.QUARANTINE, left=mean, of=evidence)
 
 

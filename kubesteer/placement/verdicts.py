@@ -5,7 +5,7 @@ Which candidate is refused is decided in filtering.py. No decision here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
@@ -62,6 +62,11 @@ _LABELS = {
 }
 
 
+_RESOLVABLE, _UNRESOLVABLE = 1, 2
+_KIND = np.array([0 if c is Cause.FITS else _RESOLVABLE if c.resolvable else _UNRESOLVABLE for c in Cause], np.uint8)
+"""By cause."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Why one candidate does not fit. resolvable: evicting pods could help."""
@@ -101,6 +106,11 @@ class Verdicts:
     below: float = 0.0
     pod_fault: str | None = None
     node_faults: Mapping[int, str] = field(default_factory=dict)
+
+    def by_kind(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Positions of the refused candidates: those where evicting pods could help, and those where not."""
+        kind = _KIND.take(self.cause)
+        return np.flatnonzero(kind == _RESOLVABLE), np.flatnonzero(kind == _UNRESOLVABLE)
 
     def counts(self) -> Mapping[Cause, int]:
         """How many candidates were refused for each cause."""
@@ -150,19 +160,22 @@ class Verdicts:
         wanted = self.wanted[direction]
         if cause is Cause.NO_CAPACITY:
             return [f"{wanted}, the node publishes no {' or '.join(wanted.resource_names)}"] * len(positions)
+        in_words = _IN_WORDS[cause]
         start = f"{wanted}, "
-        return [start + _numbers_in_words(cause, left, of) for left, of in numbers]
+        return [start + in_words(left, of) for left, of in numbers]
 
 
 @lru_cache(maxsize=65_536)
-def _numbers_in_words(cause: Cause, left: float, of: float) -> str:
-    match cause:
-        case Cause.TOO_SMALL:
-            return f"the node has {format_rate(of)} in all"
-        case Cause.INSUFFICIENT:
-            return f"{format_rate(left)} of {format_rate(of)} left"
-        case Cause.LINK:
-            return f"the link carries {format_rate(of)} now"
-        case Cause.LINK_INSUFFICIENT:
-            return f"{format_rate(left)} left of the {format_rate(of)} that the link carries now"
-    return f"{format_rate(left)} of {format_rate(of)} measured in use"
+def _left_of_all(left: float, of: float) -> str:
+    return f"{format_rate(left)} of {format_rate(of)} left"
+
+
+_IN_WORDS: Mapping[Cause, Callable[[float, float], str]] = {
+    Cause.TOO_SMALL: lambda _, of: f"the node has {format_rate(of)} in all",
+    Cause.INSUFFICIENT: _left_of_all,
+    Cause.LINK: lambda _, of: f"the link carries {format_rate(of)} now",
+    Cause.LINK_INSUFFICIENT: lambda left, of: (
+        f"{format_rate(left)} left of the {format_rate(of)} that the link carries now"
+    ),
+    Cause.MEASURED: lambda left, of: f"{format_rate(left)} of {format_rate(of)} measured in use",
+}
