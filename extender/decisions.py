@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from extender.wire import answers
 from extender.wire.answers import ScoreWriter
 from extender.wire.arguments import NamesArguments
+from extender.wire.reasons import NO_REASONS, ReasonWriter, write_reasons
 from kubesteer.model.cluster import PodSummary, summarise_node, summarise_pod, unusable_pod
 from kubesteer.model.errors import InvalidQuantity
 from kubesteer.placement.candidates import Asked, GivenNodes, Moment, NamedNodes
@@ -67,6 +68,7 @@ class Decisions:
         self._unix_s = unix_s
         self._clock = clock
         self._scores = ScoreWriter()
+        self._refusals = ReasonWriter()
         self._last_pod: Pod | None = None
 
     def filter(self, arguments: Arguments, *, decision_id: str = "", late: bool = False) -> FilterAnswer:
@@ -77,7 +79,7 @@ class Decisions:
         if filtered is None:
             raise RuntimeError("filter's decision has no verdicts")
         names, passed = arguments.names, filtered.passed
-        failed, unresolvable = _reasons(names, filtered)
+        failed, unresolvable = self._reasons(decision, names, filtered)
         offered = None
         if not isinstance(arguments, NamesArguments):
             body = answers.filter_nodes([arguments.raw_nodes[p] for p in passed.tolist()], failed, unresolvable)
@@ -112,6 +114,20 @@ class Decisions:
         )
         return ExplainAnswer(question, explanation)
 
+    def _reasons(self, decision: Decision, names: list[str], filtered: Filtered) -> tuple[bytes, bytes]:
+        """Why candidates are refused, by name: those where evicting pods could help, and those where not."""
+        if filtered.fitting == len(names):
+            return NO_REASONS, NO_REASONS
+        verdicts, rows = filtered.verdicts, decision.rows
+        resolvable, unresolvable = verdicts.by_kind()
+        if int(rows.min()) < 0:
+            return write_reasons(names, verdicts, resolvable), write_reasons(names, verdicts, unresolvable)
+        table, write = self._flow.state.table, self._refusals.write
+        return (
+            write(table, rows, names, verdicts, resolvable),
+            write(table, rows, names, verdicts, unresolvable),
+        )
+
     def _moment(self) -> Moment:
         return Moment(self._unix_s(), self._clock(), self._is_synced())
 
@@ -136,15 +152,3 @@ def _summarised(pod: Pod, flow: DecisionFlow) -> PodSummary:
         return summarise_pod(pod, network)
     except InvalidQuantity as exc:
         return unusable_pod(pod, network, str(exc))
-
-
-def _reasons(names: list[str], filtered: Filtered) -> tuple[dict[str, str], dict[str, str]]:
-    """Why candidates are refused, by name: those where evicting pods could help, and those where not."""
-    verdicts = filtered.verdicts
-    if filtered.fitting == len(names):
-        return {}, {}
-    told = []
-    for positions in verdicts.by_kind():
-        listed = names if len(positions) == len(names) else [names[p] for p in positions.tolist()]
-        told.append(dict(zip(listed, verdicts.reasons(positions), strict=True)))
-    return told[0], told[1]

@@ -152,7 +152,7 @@ def from_table(table: NodeTable, rows: NDArray[np.intp]) -> Candidates:
         requested=table.requested.take(rows, axis=1),
         nonzero_requested=table.nonzero_requested.take(rows, axis=1),
         measured_bps=table.measured_bps.take(rows, axis=1),
-        measured_at_s=table.measured_at_s[rows],
+        measured_at_s=table.measured_at_s.take(rows),
         known=known,
         ready=table.ready[rows],
         usable=usable,

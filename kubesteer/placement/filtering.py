@@ -69,13 +69,14 @@ def judge(pod: PodSummary, candidates: Candidates, circumstances: Circumstances,
     known = candidates.known
     if pod.fault is not None:
         ruling.refuse(np.ones(len(candidates), np.bool_), Cause.POD_FAULT)
-    if circumstances.synced:
-        ruling.refuse(~known, Cause.UNKNOWN_NODE)
-    ruling.refuse(known & ~candidates.usable, Cause.NODE_FAULT)
-    if not pod.tolerates_not_ready:
-        ruling.refuse(known & ~candidates.ready, Cause.NOT_READY)
+    if not (known & candidates.usable & candidates.ready).all():
+        if circumstances.synced:
+            ruling.refuse(~known, Cause.UNKNOWN_NODE)
+        ruling.refuse(known & ~candidates.usable, Cause.NODE_FAULT)
+        if not pod.tolerates_not_ready:
+            ruling.refuse(known & ~candidates.ready, Cause.NOT_READY)
     for direction, asked_bps in enumerate(pod.requests.network_bps):
-        if asked_bps:
+        if asked_bps and ruling.leaves_any():
             _judge_direction(ruling, direction, pod, candidates, circumstances, policy)
     _judge_rewards(ruling, circumstances, policy)
     return Verdicts(
@@ -111,6 +112,10 @@ class _Ruling:
         self.direction = np.zeros(count, np.uint8)
         self.left = np.zeros(count)
         self.of = np.zeros(count)
+
+    def leaves_any(self) -> bool:
+        """Some candidate is not refused yet."""
+        return not self.cause.all()
 
     def refuse(
         self,
@@ -152,9 +157,11 @@ def _judge_direction(
     published = (capacity_bps != NO_CAPACITY) & candidates.known
     has_room = promised_bps + asked_bps <= limit_bps
     if not (has_room & published).all():
-        if not by_annotation or policy.filter.refuse_unknown_capacity:
+        if not published.all() and (not by_annotation or policy.filter.refuse_unknown_capacity):
             ruling.refuse(~published & candidates.known, Cause.NO_CAPACITY, direction)
-        ruling.refuse(published & (asked_bps > limit_bps), Cause.TOO_SMALL, direction, of=limit_bps)
+        too_small = asked_bps > limit_bps
+        if too_small.any():
+            ruling.refuse(published & too_small, Cause.TOO_SMALL, direction, of=limit_bps)
         left_bps = np.maximum(limit_bps - promised_bps, 0)
         ruling.refuse(published & ~has_room, Cause.INSUFFICIENT, direction, left=left_bps, of=limit_bps)
     slower = _slower_links(direction, candidates, circumstances, policy)

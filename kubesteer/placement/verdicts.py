@@ -90,6 +90,19 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """Refusals that read alike: `start`, then, where `end` is there, its words for what is left of how much.
+
+    is_plain: all of the kind read so; otherwise each has words of its own.
+    """
+
+    cause: Cause
+    start: str = ""
+    end: Callable[[float, float], str] | None = None
+    is_plain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Verdicts:
     """The verdicts of n candidates.
 
@@ -127,42 +140,48 @@ class Verdicts:
             for position, cause, reason in zip(positions.tolist(), causes, reasons, strict=True)
         ]
 
+    def kinds(self, positions: NDArray[np.intp]) -> list[tuple[Kind, NDArray[np.intp]]]:
+        """These candidates, all of them refused, by how their reasons read; positions in order within each kind."""
+        if not len(positions):
+            return []
+        kinds = self.cause[positions].astype(np.int64) * 256 + self.direction[positions]
+        if (kinds == kinds[0]).all():
+            return [(self._kind(int(kinds[0])), positions)]
+        return [(self._kind(number), positions[kinds == number]) for number in np.unique(kinds).tolist()]
+
     def reasons(self, positions: NDArray[np.intp]) -> list[str]:
         """Why each of these candidates, all of them refused, does not fit."""
-        cause, direction = self.cause[positions], self.direction[positions]
-        kinds = cause.astype(np.int64) * 256 + direction
-        first = int(kinds[0]) if len(kinds) else 0
-        if (kinds == first).all():
-            return self._of_one_kind(first, positions) if len(kinds) else []
-        texts = np.empty(len(positions), object)
-        for kind in np.unique(kinds).tolist():
-            among = kinds == kind
-            texts[among] = self._of_one_kind(kind, positions[among])
-        found: list[str] = texts.tolist()
-        return found
+        texts: dict[int, str] = {}
+        for kind, among in self.kinds(positions):
+            texts.update(zip(among.tolist(), self._reasons_of(kind, among), strict=True))
+        return [texts[position] for position in positions.tolist()]
 
-    def _of_one_kind(self, kind: int, positions: NDArray[np.intp]) -> list[str]:
-        cause, direction = Cause(kind // 256), kind % 256
-        numbers = zip(self.left[positions].tolist(), self.of[positions].tolist(), strict=True)
+    def _kind(self, number: int) -> Kind:
+        cause, direction = Cause(number // 256), number % 256
         match cause:
-            case Cause.NODE_FAULT:
-                return [f"node object: {self.node_faults[p]}" for p in positions.tolist()]
-            case Cause.QUARANTINE:
-                end = f" for this pod type is below {self.below:g}"
-                return [f"reward: {mean:.2f}{end} ({runs:.3g} runs)" for mean, runs in numbers]
-            case Cause.POD_FAULT | Cause.UNKNOWN_NODE | Cause.NOT_READY:
-                words = {
-                    Cause.POD_FAULT: f"pod: {self.pod_fault}",
-                    Cause.UNKNOWN_NODE: "node is unknown to kubesteer",
-                    Cause.NOT_READY: "node is not ready",
-                }
-                return [words[cause]] * len(positions)
+            case Cause.NODE_FAULT | Cause.QUARANTINE:
+                return Kind(cause, is_plain=False)
+            case Cause.POD_FAULT:
+                return Kind(cause, f"pod: {self.pod_fault}")
+            case Cause.UNKNOWN_NODE:
+                return Kind(cause, "node is unknown to kubesteer")
+            case Cause.NOT_READY:
+                return Kind(cause, "node is not ready")
         wanted = self.wanted[direction]
         if cause is Cause.NO_CAPACITY:
-            return [f"{wanted}, the node publishes no {' or '.join(wanted.resource_names)}"] * len(positions)
-        in_words = _IN_WORDS[cause]
-        start = f"{wanted}, "
-        return [start + in_words(left, of) for left, of in numbers]
+            return Kind(cause, f"{wanted}, the node publishes no {' or '.join(wanted.resource_names)}")
+        return Kind(cause, f"{wanted}, ", _IN_WORDS[cause])
+
+    def _reasons_of(self, kind: Kind, positions: NDArray[np.intp]) -> list[str]:
+        numbers = zip(self.left[positions].tolist(), self.of[positions].tolist(), strict=True)
+        if kind.cause is Cause.NODE_FAULT:
+            return [f"node object: {self.node_faults[p]}" for p in positions.tolist()]
+        if kind.cause is Cause.QUARANTINE:
+            end = f" for this pod type is below {self.below:g}"
+            return [f"reward: {mean:.2f}{end} ({runs:.3g} runs)" for mean, runs in numbers]
+        if kind.end is None:
+            return [kind.start] * len(positions)
+        return [kind.start + kind.end(left, of) for left, of in numbers]
 
 
 @lru_cache(maxsize=65_536)
