@@ -193,14 +193,14 @@ async def test_a_server_that_ends_by_itself_stops_the_service(monkeypatch) -> No
 @pytest.fixture(scope="module")
 def ended() -> dict[str, Any]:
     """A process that was told to stop while a request was under way, and how it ended."""
-    settings = {"cluster": {"file": "examples/cluster.yaml"}, "listen": {"drain_s": 0.3}}
+    settings = {"cluster": {"file": "examples/cluster.yaml"}, "listen": {"drain_s": 1.0}}
     with Extender(settings) as extender, socket.create_connection(("127.0.0.1", extender.port)) as connection:
         request = http_post("filter", BODY)
         connection.sendall(request[:-5])
         time.sleep(0.1)
         extender.process._popen.send_signal(signal.SIGTERM)
-        time.sleep(0.1)
-        report = extender.readyz()
+        while (report := extender.readyz()).get("ready"):
+            time.sleep(0.02)
         connection.sendall(request[-5:])
         answer = connection.makefile("rb").readline()
         code = extender.process._popen.wait(10)
