@@ -11,6 +11,7 @@ from kubesteer.model import objects
 from kubesteer.model.errors import InvalidQuantity
 from kubesteer.model.network import NetworkResource
 from kubesteer.model.requests import PodRequests, amount, annotation_fault, pod_requests
+from kubesteer.model.usual_requests import usual_requests
 
 NO_CAPACITY = -1
 """Capacity of a direction that a node does not publish; 0 is a node that has none to give."""
@@ -86,7 +87,7 @@ def summarise_pod(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodSu
         namespace=namespace,
         name=metadata.name,
         pod_type=pod_type(metadata),
-        requests=pod_requests(pod, network),
+        requests=usual_requests(pod, network) or pod_requests(pod, network),
         node=spec.node_name or "",
         terminal=status is not None and status.phase in _TERMINAL,
         tolerates_not_ready=any(map(_tolerates_not_ready, spec.tolerations or ())),

@@ -35,7 +35,8 @@ _PAST_INT64 = 40
 """A power of ten that takes every non-zero number out of int64."""
 _DIGITS_THAT_COUNT = 100
 """28 of int64 in nano-units and 60 behind the point of a power of two fit; of further digits, whether any is not 0."""
-_LONGEST_REMEMBERED = 64
+LONGEST_REMEMBERED = 64
+"""Characters: a sender of longer texts would fill the memory."""
 
 
 def parse_quantity(text: str) -> Nano:
@@ -43,7 +44,7 @@ def parse_quantity(text: str) -> Nano:
 
     Beyond int64 it is the largest number of that sign. Raises InvalidQuantity for what the API server would refuse.
     """
-    return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else _parsed(text)
+    return _remembered(text) if len(text) <= LONGEST_REMEMBERED else _parsed(text)
 
 
 def _parsed(text: str) -> Nano:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kubesteer.model import objects
 from kubesteer.model.errors import InvalidQuantity
 from kubesteer.model.network import NetworkResource
 from kubesteer.model.quantity import (
+    LONGEST_REMEMBERED,
     MOST,
     NANO_PER_MILLI,
     NANO_PER_UNIT,
@@ -93,13 +95,23 @@ def _network_request(pod: objects.Pod, sums: Mapping[str, int], resource: Networ
         if nano := sums.get(name):
             return _units(nano), False
     annotation = (pod.metadata.annotations or {}).get(resource.annotation)
-    if annotation is None:
-        return 0, False
-    try:
-        asked_bps = _units(_checked("annotation", annotation, resource.annotation))
-    except InvalidQuantity:
-        return 0, False
+    asked_bps = 0 if annotation is None else annotated_bps(annotation)
     return asked_bps, asked_bps > 0
+
+
+def annotated_bps(annotation: str) -> int:
+    """Bit/s of a bandwidth annotation; of one that cannot be read, or is negative, 0."""
+    return _remembered_bps(annotation) if len(annotation) <= LONGEST_REMEMBERED else _read_bps(annotation)
+
+
+def _read_bps(annotation: str) -> int:
+    try:
+        return max(0, _units(parse_quantity(annotation)))
+    except InvalidQuantity:
+        return 0
+
+
+_remembered_bps = lru_cache(maxsize=8192)(_read_bps)
 
 
 def annotation_fault(pod: objects.Pod, network: Sequence[NetworkResource]) -> str | None:
@@ -112,22 +124,20 @@ def annotation_fault(pod: objects.Pod, network: Sequence[NetworkResource]) -> st
     if not annotations or pod.spec.node_name or pod.spec.host_network:
         return None
     faults = [
-        fault
+        _refusal(annotation, resource.annotation)
         for resource in network
         if (annotation := annotations.get(resource.annotation)) is not None
-        and (fault := _refused_by_runtime(annotation, resource.annotation))
+        and not _RUNTIME_LEAST_BPS <= annotated_bps(annotation) <= _RUNTIME_MOST_BPS
     ]
     return "; ".join(faults) or None
 
 
-def _refused_by_runtime(annotation: str, name: str) -> str | None:
+def _refusal(annotation: str, name: str) -> str:
     where = f"metadata.annotations[{name}]"
     try:
         asked_bps = to_units(parse_quantity(annotation))
     except InvalidQuantity as exc:
         return f"{where}: {exc}; 10M is 10 Mbit/s"
-    if _RUNTIME_LEAST_BPS <= asked_bps <= _RUNTIME_MOST_BPS:
-        return None
     side = "below" if asked_bps < _RUNTIME_LEAST_BPS else "above"
     return (
         f"{where}: {shown(annotation)} is {side} what container runtimes take; "
@@ -259,7 +269,7 @@ def _nanos(quantities: objects.Quantities | None, wanted: frozenset[str], field:
 
 def _checked(name: str, value: str | float, field: str) -> int:
     """Nano-units of one quantity, refused by field name where the API server would refuse it."""
-    where = field if name == "annotation" else f"{field}[{name}]"
+    where = f"{field}[{name}]"
     try:
         nano = parse_quantity(value if isinstance(value, str) else repr(value))
     except InvalidQuantity as exc:
