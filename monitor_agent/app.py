@@ -73,7 +73,6 @@ async def work(
 
     before: a loop that the claim itself needs. No loop may end: what one raised is raised, or TaskEnded.
     """
-    claimed = None
     told: asyncio.Task[object] = asyncio.create_task(stop.wait(), name="stop")
     tasks = [told]
     if before is not None:
@@ -84,18 +83,19 @@ async def work(
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if claiming.done() and not stop.is_set():
             claiming.result()
-            claimed = claiming
             tasks += [asyncio.create_task(loop(), name=name) for name, loop in agent.loops]
-            await asyncio.wait([one for one in tasks if one is not claimed], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([one for one in tasks if one is not claiming], return_when=asyncio.FIRST_COMPLETED)
     finally:
         log.info("stopping")
         agent.health.stopping = True
-        ended = [one for one in tasks if one.done() and one not in (told, claimed)]
+        ended = [one for one in tasks if one.done() and one is not told]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await agent.writer.close()
     for task in ended:
+        if task is claiming and not task.cancelled() and task.exception() is None:
+            continue  # it is the one that does end
         why = end_of(task)
         log.error("task ended by itself", task=task.get_name(), why=f"{type(why).__name__}: {why}")
         raise why

@@ -384,3 +384,9 @@ async def test_a_loop_that_returns_ends_the_agent_with_a_reason(api: FakeApi, st
         assert f"task '{loop}' ended by itself (it returned)" in str(await agent.end())
         (line,) = agent.lines("task ended by itself")
     assert line["task"] == loop
+
+
+async def test_an_agent_told_to_stop_at_the_moment_of_its_claim_ends_well(api: FakeApi, stores: Stores) -> None:
+    async with agent_on(api, stores.column()) as agent:
+        agent.stop.set()
+        assert await agent.end() is None
