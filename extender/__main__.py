@@ -14,7 +14,7 @@ import cyclopts
 from extender.app import run
 from extender.logs import LibrariesLog, make_logger
 from extender.routes.schemas import EXAMPLE
-from extender.server import allow_open_files, event_loop
+from extender.server.servers import allow_open_files, event_loop
 from extender.settings import Settings, load
 from extender.settings_reference import reference
 from kubesteer.clients.output import take_over

@@ -36,7 +36,8 @@ from extender.routes.access import Access
 from extender.routes.ops import ops_app
 from extender.routes.shortcut import Shortcut
 from extender.routes.verbs import Verbs
-from extender.server import bind, drain, fresh_tls, keep_tls_fresh, ops_server, verbs_server
+from extender.server.servers import bind, drain, ops_server, verbs_server
+from extender.server.tls import fresh_tls, keep_tls_fresh
 from extender.tasks import Tasks
 from extender.warnings import PodWarnings, WarningSink
 from kubesteer.clients.kubernetes.backoff import Backoff
@@ -253,9 +254,8 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
             tasks.keep("node-states", parts.node_states_source.run)
         for name, server, tls in (("tls", verbs, settings.tls), ("ops-tls", ops, settings.ops_tls())):
             if tls.cert_file is not None:
-                server.config.load()
-                server.config.ssl = fresh = fresh_tls(tls, connections=settings.limits.connections)
-                server.protocol.tls = fresh
+                fresh = fresh_tls(tls, connections=settings.limits.connections)
+                server.use(fresh)
                 tasks.keep(name, partial(keep_tls_fresh, fresh, tls, log))
         serving = [
             asyncio.create_task(server.serve(sockets=[listening]), name=name)

@@ -94,6 +94,9 @@ class Limits(_Group):
     )
     header_timeout_s: float = Field(5.0, gt=0, le=300, description="Longest wait for the head of a request.")
     body_timeout_s: float = Field(5.0, gt=0, le=300, description="Longest wait for its body.")
+    answer_timeout_s: float = Field(
+        10.0, gt=0, le=300, description="Longest wait for a client to read its answer; then its connection is cut."
+    )
     deadline_ms: float = Field(
         300.0,
         gt=0,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from extender.server import fresh_tls
+from extender.server.tls import fresh_tls
 from extender.settings import Tls
 from tests.manifests.certificates import issue_secrets
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import socket
+import threading
 import time
 from dataclasses import replace
 from importlib.metadata import version
@@ -188,6 +189,43 @@ async def test_a_server_that_ends_by_itself_stops_the_service(monkeypatch) -> No
     with pytest.raises(RuntimeError, match="server is broken"):
         async with running(service(**on_free_ports())):
             await asyncio.sleep(0.1)
+
+
+def ask_on_new_connections(port: int, answers: list[bytes], refused: threading.Event) -> None:
+    """One request a connection, until there is nobody to connect to; what came back, b"" where nothing did."""
+    while not refused.is_set():
+        try:
+            connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+        except ConnectionRefusedError:
+            refused.set()
+            return
+        except ConnectionResetError:
+            continue  # it was not made: there was nothing to lose
+        with connection:
+            try:
+                connection.sendall(http_post("filter", BODY))
+                answers.append(connection.makefile("rb").readline())
+            except ConnectionError:
+                answers.append(b"")
+
+
+def test_a_stop_resets_no_request_on_a_connection_that_was_just_made() -> None:
+    # Closing the listening socket resets what the kernel has made and nobody accepted: 14 to 28 requests a stop.
+    settings = {"cluster": {"file": "examples/cluster.yaml"}, "listen": {"drain_s": 0.3}}
+    with Extender(settings) as extender:
+        answers: list[bytes] = []
+        refused = threading.Event()
+        clients = [
+            threading.Thread(target=ask_on_new_connections, args=(extender.port, answers, refused)) for _ in range(24)
+        ]
+        for client in clients:
+            client.start()
+        extender.process._popen.send_signal(signal.SIGTERM)
+        for client in clients:
+            client.join(20)
+        assert extender.process._popen.wait(10) == 0
+    assert len(answers) > 24
+    assert set(answers) == {b"HTTP/1.1 200 OK\r\n"}
 
 
 @pytest.fixture(scope="module")

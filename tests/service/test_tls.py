@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from extender.server import GuardedProtocol
+from extender.server.protocol import GuardedProtocol
 from tests.builders import pod
 from tests.certificates import HOUR, Authority
 from tests.cluster_state.builders import until
