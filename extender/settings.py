@@ -242,8 +242,8 @@ class Score(_Group):
         10.0,
         ge=0,
         le=600,
-        description="A pod just placed counts on its node until the watch tells what became of it, else until the watch "
-        "was heard this long after; 0 switches it off.",
+        description="A pod just placed counts on its node until the watch tells what became of it, else until the "
+        "watch was heard this long after; 0 switches it off.",
     )
 
     @field_validator("balance_rule")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from extender.server import Server
+from extender.server.servers import Server
 from kubesteer.model.errors import TaskEnded
 from tests.builders import pod
 from tests.cluster_state.builders import until
