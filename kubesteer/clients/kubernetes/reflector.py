@@ -42,6 +42,8 @@ from kubesteer.model.errors import ClusterUnavailable, InvalidQuantity
 
 _SLICE = 100
 """Objects between two turns of the event loop: about 2 ms."""
+_ALL_THERE_IS_B = 65536
+"""A chunk from this size on may have more behind it: the connection stops reading when its buffer is full."""
 _PAGE_ATTEMPTS = 3
 """Attempts at a further page before the list begins anew: its continue token may be what is wrong."""
 
@@ -120,6 +122,7 @@ class Reflector(Generic[ObjectT]):
         seen: set[str] = set()
         odd: set[str] = set()
         ahead: asyncio.Task[bytes] | None = None
+        asked_s = self._clock()
         try:
             body = await self._page("")
             while True:
@@ -141,6 +144,8 @@ class Reflector(Generic[ObjectT]):
         self._list_is_proven = False
         self.lists += 1
         self.synced = True
+        if self._resource.listed is not None:
+            self._resource.listed(seen, asked_s)
 
     async def _page(self, token: str) -> bytes:
         params = {"limit": str(self._pace.page), **self._resource.selector}
@@ -198,17 +203,23 @@ class Reflector(Generic[ObjectT]):
             **self._resource.selector,
         }
         split, opened_s = LineSplitter(), self._clock()
+        before_s: float | None = None
         try:
             async with aclosing(
                 self._api.stream(self._resource.path, params, silence_s=self._pace.silence_s)
             ) as chunks:
                 async for chunk in chunks:
                     self._heard()
-                    for number, line in enumerate(split.feed(chunk), start=1):
+                    arrived_s, lines = self._clock(), split.feed(chunk)
+                    for number, line in enumerate(lines, start=1):
                         self._apply(line)
                         self._proven()
                         if number % _SLICE == 0:
                             await asyncio.sleep(0)
+                    if len(chunk) < _ALL_THERE_IS_B:
+                        # What a half line tells is still to come: only what came before it has been applied.
+                        self._tell_heard(lines, arrived_s if split.is_empty else before_s)
+                        before_s = arrived_s if chunk else None
         except ApiRefused as exc:
             if _is_gone(exc):
                 raise ListAnew(str(exc)) from exc
@@ -216,6 +227,10 @@ class Reflector(Generic[ObjectT]):
         finally:
             if self._clock() - opened_s > self._pace.longest_wait_s:
                 self._proven()
+
+    def _tell_heard(self, lines: Sequence[bytes], at_s: float | None) -> None:
+        if lines and at_s is not None and self._resource.heard is not None:
+            self._resource.heard(at_s)
 
     def _apply(self, line: bytes) -> None:
         """One event; the version moves only when it has been dealt with."""

@@ -6,7 +6,7 @@ No I/O: bytes come in, summaries go to the sink.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -48,6 +48,7 @@ class Resource(Generic[ObjectT]):
     """One kind of object.
 
     put: summarise and store; raises InvalidQuantity. key: what `delete` takes.
+    listed, heard: told of a whole list and of a watch that has been applied, as ClusterSink defines them.
     """
 
     kind: str
@@ -59,6 +60,8 @@ class Resource(Generic[ObjectT]):
     key: Callable[[Metadata], str]
     put: Callable[[ObjectT], None]
     delete: Callable[[str], None]
+    listed: Callable[[Collection[str], float], None] | None = None
+    heard: Callable[[float], None] | None = None
 
 
 def resource(
@@ -70,6 +73,8 @@ def resource(
     delete: Callable[[str], None],
     key: Callable[[Metadata], str],
     selector: Mapping[str, str] | None = None,
+    listed: Callable[[Collection[str], float], None] | None = None,
+    heard: Callable[[float], None] | None = None,
 ) -> Resource[ObjectT]:
     """Objects of the struct `of`, under this path."""
     return Resource(
@@ -82,6 +87,8 @@ def resource(
         key=key,
         put=put,
         delete=delete,
+        listed=listed,
+        heard=heard,
     )
 
 
@@ -107,6 +114,8 @@ def pods_into(sink: ClusterSink, network: Sequence[NetworkResource]) -> Resource
         delete=sink.delete_pod,
         key=by_uid,
         selector=_LIVE,
+        listed=sink.pods_listed,
+        heard=sink.pods_heard,
     )
 
 
@@ -192,3 +201,8 @@ class LineSplitter:
         if rest:
             self._parts.append(rest)
         return whole
+
+    @property
+    def is_empty(self) -> bool:
+        """No half line waits for its end."""
+        return not self._parts
