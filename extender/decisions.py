@@ -19,6 +19,9 @@ from kubesteer.placement.candidates import Asked, GivenNodes, Moment, NamedNodes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from extender.wire.arguments import Arguments
     from kubesteer.clients.kubernetes.objects import Pod
     from kubesteer.placement.engine import Explanation, Filtered
@@ -98,7 +101,7 @@ class Decisions:
         scores, rows = decision.scores, decision.rows
         if scores is None:
             raise RuntimeError("prioritize's decision has no scores")
-        if rows.size and int(rows.min()) < 0:
+        if not self._are_known(rows):
             return PrioritizeAnswer(answers.write_scores(arguments.names, scores.tolist()), decision)
         return PrioritizeAnswer(self._scores.write_rows(self._flow.state.table, rows, scores), decision)
 
@@ -114,13 +117,17 @@ class Decisions:
         )
         return ExplainAnswer(question, explanation)
 
+    def _are_known(self, rows: NDArray[np.intp]) -> bool:
+        """Every candidate is a node, so its row has its name; one of a node that is gone may end with a promise."""
+        return not rows.size or (int(rows.min()) >= 0 and bool(self._flow.state.table.known.take(rows).all()))
+
     def _reasons(self, decision: Decision, names: list[str], filtered: Filtered) -> tuple[bytes, bytes]:
         """Why candidates are refused, by name: those where evicting pods could help, and those where not."""
         if filtered.fitting == len(names):
             return NO_REASONS, NO_REASONS
         verdicts, rows = filtered.verdicts, decision.rows
         resolvable, unresolvable = verdicts.by_kind()
-        if int(rows.min()) < 0:
+        if not self._are_known(rows):
             return write_reasons(names, verdicts, resolvable), write_reasons(names, verdicts, unresolvable)
         table, write = self._flow.state.table, self._refusals.write
         return (

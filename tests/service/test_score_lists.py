@@ -68,6 +68,20 @@ def test_whatever_nodes_come_and_go_the_list_is_what_a_plain_writer_says_and_nev
         assert len(written) <= (1.5 + 1) * (len(plain) + len(asked))
 
 
+async def test_a_node_that_is_gone_is_answered_by_its_name_while_its_row_ends_with_the_promise_on_it() -> None:
+    """The pod was sent to the node, which then left; the answer that names it also ends the last that kept its row."""
+    others = [f"node-{i}" for i in range(20)]
+    for verb, asked in (("prioritize", pod()), ("filter", pod(egress="20G"))):
+        there = service(node("gone"), *map(node, others))
+        assert (await there.filter(pod(), ["gone"]))["NodeNames"] == ["gone"]
+        there.parts.state.delete_node("gone")
+        answer = await there.post(verb, args(asked, ["gone", *others]))
+        if verb == "filter":
+            assert sorted(answer["FailedAndUnresolvableNodes"]) == sorted(["gone", *others])
+        else:
+            assert [entry["Host"] for entry in answer] == ["gone", *others]
+
+
 @pytest.mark.parametrize("more", [1, 1_500])
 def test_after_many_renames_the_writer_has_every_name(more: int) -> None:
     """More renames than the table keeps a log of."""
