@@ -119,7 +119,11 @@ class Cluster(_Group):
     kubeconfig: Path | None = Field(None, description="kubeconfig file; none takes in-cluster credentials.")
     context: str | None = Field(None, description="Context in it; none takes the current one.")
     stale_after_s: float = Field(
-        60.0, gt=0, le=86_400, description="Without word from the source for this long, metrics and /readyz say stale."
+        120.0,
+        gt=90,
+        le=86_400,
+        description="Without word from the source for this long, metrics and /readyz say stale. A quiet API server is "
+        "heard about once a minute, and a watch that is silent for 90 s is replaced: shorter would say stale of both.",
     )
 
 

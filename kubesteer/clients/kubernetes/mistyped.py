@@ -16,7 +16,7 @@ _MOST_BYTES = 1 << 20
 """A text is decoded once more to find the key; of a larger one only the map is told."""
 
 
-def told(exc: msgspec.ValidationError, value: Any) -> str:
+def told(exc: Exception, value: Any) -> str:
     """What is wrong, and at which key. value: what could not be decoded, JSON or the objects of it."""
     text = str(exc)
     match = _IN_MAP.search(text)

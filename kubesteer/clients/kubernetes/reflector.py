@@ -38,6 +38,7 @@ from kubesteer.clients.kubernetes.resource import (
     listed_version,
     named,
 )
+from kubesteer.clients.kubernetes.unreadable import UNREADABLE, event_type, metadata_of
 from kubesteer.model.errors import ClusterUnavailable, InvalidQuantity
 
 _SLICE = 100
@@ -110,7 +111,7 @@ class Reflector(Generic[ObjectT]):
                 self.fault, self._version = str(exc), ""
                 if self._list_is_proven:
                     self._backoff.reset()
-            except msgspec.MsgspecError as exc:
+            except UNREADABLE as exc:
                 self.fault = f"{self._resource.path}: the answer is no list: {exc}"
             except ClusterUnavailable as exc:
                 self.fault = str(exc)
@@ -236,10 +237,8 @@ class Reflector(Generic[ObjectT]):
         """One event; the version moves only when it has been dealt with."""
         try:
             event = self._resource.event.decode(line)
-        except msgspec.ValidationError as exc:
+        except UNREADABLE as exc:
             metadata = self._skip_event(line, exc)
-        except msgspec.DecodeError as exc:
-            raise ListAnew(f"{self._resource.path}: a line of the watch is no JSON: {exc}") from exc
         else:
             if isinstance(event, Failure):
                 self._fail(event)
@@ -254,15 +253,11 @@ class Reflector(Generic[ObjectT]):
             raise ListAnew(f"{self._resource.path}: an event of the watch has no resourceVersion")
         self._version = metadata.resource_version
 
-    def _skip_event(self, line: bytes, exc: msgspec.ValidationError) -> Metadata:
-        """A changed object of another shape than the API's: what is known of it stays."""
-        try:
-            event = msgspec.json.decode(line, type=WatchEvent)
-        except msgspec.ValidationError:
-            event = None
-        if event is None or event.type not in ("ADDED", "MODIFIED"):
+    def _skip_event(self, line: bytes, exc: Exception) -> Metadata:
+        """A changed object that cannot be read: what is known of it stays. A delete needs a list."""
+        metadata = _metadata_in(line)
+        if event_type(line) not in ("ADDED", "MODIFIED") or not metadata.resource_version:
             raise ListAnew(f"{self._resource.path}: an event of the watch cannot be read: {exc}") from exc
-        metadata = named(event.object)
         self._skip(self._resource.key(metadata), full_name(metadata), told(exc, line))
         return metadata
 
@@ -276,7 +271,7 @@ class Reflector(Generic[ObjectT]):
     def _take(self, key: str, item: ObjectT) -> bool:
         try:
             self._resource.put(item)
-        except InvalidQuantity as exc:
+        except (InvalidQuantity, ArithmeticError, ValueError) as exc:
             self._skip(key, full_name(item.metadata), str(exc))
             return False
         self.known.add(key)
@@ -306,6 +301,13 @@ class Reflector(Generic[ObjectT]):
     def _heard(self) -> None:
         self.heard_at_s = self._clock()
         self.fault = None
+
+
+def _metadata_in(line: bytes) -> Metadata:
+    try:
+        return named(msgspec.json.decode(line, type=WatchEvent).object)
+    except UNREADABLE:
+        return metadata_of(line)
 
 
 def _is_gone(exc: ClusterUnavailable) -> bool:

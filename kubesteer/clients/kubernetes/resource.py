@@ -29,7 +29,9 @@ from kubesteer.clients.kubernetes.objects import (
     RawList,
 )
 from kubesteer.clients.kubernetes.port import ClusterSink
+from kubesteer.clients.kubernetes.unreadable import UNREADABLE, metadata_of, page_of
 from kubesteer.model.cluster import summarise_node, summarise_pod
+from kubesteer.model.errors import ClusterUnavailable
 from kubesteer.model.network import NetworkResource
 
 NODES = "/api/v1/nodes"
@@ -41,6 +43,10 @@ finishes arrives as DELETED."""
 _CONTINUE = re.compile(rb'"continue":"([^"\\]+)"')
 _HEAD_B = 8192
 """The API server writes a list's metadata first, and it is short."""
+
+
+LONGEST_LINE_B = 16 * 1024 * 1024
+"""etcd takes no object above 1.5 MiB, and its JSON is a few times that at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +144,8 @@ def named(raw: bytes | msgspec.Raw) -> Metadata:
     """The metadata of an object that may be of any shape; empty where even that cannot be read."""
     try:
         return msgspec.json.decode(raw, type=Named).metadata
-    except msgspec.MsgspecError:
-        return Metadata()
+    except UNREADABLE:
+        return metadata_of(bytes(raw))
 
 
 def continue_token(body: bytes) -> str:
@@ -161,11 +167,11 @@ def decode_page(
 ) -> tuple[ListMeta, Sequence[ObjectT], Mapping[str, tuple[str, str]]]:
     """A page's metadata, its objects, and (name, why) by key of those that cannot be decoded.
 
-    Raises MsgspecError for a body that is no list.
+    Raises one of UNREADABLE for a body that is no list.
     """
     try:
         page = resource.page.decode(body)
-    except msgspec.ValidationError:
+    except UNREADABLE:
         return _decode_one_by_one(body, resource)
     return page.metadata, page.items or (), {}
 
@@ -173,33 +179,50 @@ def decode_page(
 def _decode_one_by_one(
     body: bytes, resource: Resource[ObjectT]
 ) -> tuple[ListMeta, Sequence[ObjectT], Mapping[str, tuple[str, str]]]:
-    page = msgspec.json.decode(body, type=RawList)
+    metadata, raws = _raw_page(body)
     items: list[ObjectT] = []
     odd: dict[str, tuple[str, str]] = {}
-    for raw in page.items or ():
+    for raw in raws:
         try:
             items.append(resource.item.decode(raw))
-        except msgspec.ValidationError as exc:
-            metadata = named(raw)
-            odd[resource.key(metadata)] = (full_name(metadata), told(exc, raw))
-    return page.metadata, items, odd
+        except UNREADABLE as exc:
+            found = named(raw)
+            odd[resource.key(found)] = (full_name(found), told(exc, raw))
+    return metadata, items, odd
+
+
+def _raw_page(body: bytes) -> tuple[ListMeta, Sequence[bytes | msgspec.Raw]]:
+    try:
+        page = msgspec.json.decode(body, type=RawList)
+    except UNREADABLE:
+        scanned = page_of(body)
+        if scanned is None:
+            raise
+        return scanned
+    return page.metadata, page.items or ()
 
 
 class LineSplitter:
-    """Whole lines out of chunks that end anywhere; a last half waits for its end."""
+    """Whole lines out of chunks that end anywhere; a last half waits for its end, up to LONGEST_LINE_B."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
+        self._waiting_b = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that this chunk completes."""
+        """The lines that this chunk completes. Raises ClusterUnavailable for a line without an end."""
         whole = chunk.split(b"\n")
         rest = whole.pop()
         if whole and self._parts:
             whole[0] = b"".join((*self._parts, whole[0]))
             self._parts.clear()
+        if whole:
+            self._waiting_b = 0
         if rest:
             self._parts.append(rest)
+            self._waiting_b += len(rest)
+            if self._waiting_b > LONGEST_LINE_B:
+                raise ClusterUnavailable(f"a line of the watch is longer than {LONGEST_LINE_B} bytes")
         return whole
 
     @property
