@@ -78,10 +78,9 @@ def _candidates(body: bytes, result: FilterResult) -> list[str]:
 
 
 def _field(fields: dict[str, Any], key: str) -> Any:
-    """A field by its exact name, or else by its last spelling in another case."""
-    if fields.get(key) is not None:
-        return fields[key]
-    spelt = [value for name, value in fields.items() if name.lower() == key.lower()]
+    """A field by its exact name where the exact names suffice, or else by its last spelling in any case."""
+    suffice = fields.get("Pod") is not None and any(fields.get(nodes) is not None for nodes in ("Nodes", "NodeNames"))
+    spelt = [value for name, value in fields.items() if name == key or (not suffice and name.lower() == key.lower())]
     if not spelt or spelt[-1] is None:
         raise Broken(f"{key} in the answer, but not in the request")
     return spelt[-1]
