@@ -40,6 +40,7 @@ from extender.server.servers import bind, drain, ops_server, verbs_server
 from extender.server.tls import fresh_tls, keep_tls_fresh
 from extender.tasks import Tasks
 from extender.warnings import PodWarnings, WarningSink
+from extender.wire.arguments import MOST_NODES
 from kubesteer.clients.kubernetes.backoff import Backoff
 from kubesteer.clients.kubernetes.cluster_file import FileSource
 from kubesteer.clients.kubernetes.reviews import Reviews
@@ -77,7 +78,7 @@ class Parts:
     health: Health
     metrics: Metrics
     warnings: PodWarnings
-    verbs: FastAPI
+    verbs: Shortcut
     ops: FastAPI
     reviews: Reviews | None
     log: FilteringBoundLogger
@@ -143,17 +144,27 @@ def build(
         clock=clock,
     )
     warnings = PodWarnings(metrics, log, warning_sink)
-    verbs = FastAPI(
+    documented = FastAPI(
         title="kubesteer extender",
         version=version("kubesteer"),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # it would send clients to the Host that they name
     )
-    routes = Verbs(decisions, metrics, log, settings.limits, boot_id=secrets.token_hex(4), warnings=warnings)
-    verbs.include_router(routes.router(settings.listen.path_prefix))
-    verbs.add_middleware(Shortcut, posts=routes.endpoints(settings.listen.path_prefix))
-    ops = ops_app(decisions, health, metrics, settings.limits, version("kubesteer"), verbs)
+    most_nodes = partial(_most_nodes, settings.limits.candidates, health, state)
+    routes = Verbs(
+        decisions,
+        metrics,
+        log,
+        settings.limits,
+        boot_id=secrets.token_hex(4),
+        warnings=warnings,
+        most_nodes=most_nodes,
+    )
+    prefix = settings.listen.path_prefix
+    documented.include_router(routes.router(prefix))
+    verbs = Shortcut(documented, routes.endpoints(prefix), partial(routes.wrong_path, prefix=prefix))
+    ops = ops_app(decisions, health, metrics, settings.limits, version("kubesteer"), documented)
     if reviews is not None:
         ops.add_middleware(Access, reviews=reviews, on_refused=lambda status: metrics.ops_refused[status].inc())
     parts = Parts(
@@ -177,6 +188,13 @@ def build(
     metrics.counter("log_lines_dropped", "Lines of the log that found no room.", lines_dropped)
     _add_gauges(parts, view, unix_s)
     return parts
+
+
+def _most_nodes(most: int | None, health: Health, state: ClusterState) -> int:
+    """That one request may name: nobody has use for many more than there are."""
+    if most is None:
+        return max(1000, 2 * state.table.node_count) if health.cluster_synced() else MOST_NODES
+    return most
 
 
 def _add_gauges(parts: Parts, view: RewardView, unix_s: Callable[[], float]) -> None:

@@ -44,6 +44,9 @@ class Metrics:
         self.refused: dict[Cause, Counter] = {
             cause: refused.labels(cause.label) for cause in Cause if cause != Cause.FITS
         }
+        self.wrong_paths = Counter(
+            "kubesteer_wrong_paths", "Requests to the verbs' port for no verb.", registry=self.registry
+        )
         self.none_fit = Counter("kubesteer_none_fit", "Filter calls that left no node.", registry=self.registry)
         late = Counter("kubesteer_deadline_hits", "Calls past their deadline.", ["verb"], registry=self.registry)
         self.late = {verb: late.labels(verb) for verb in ("filter", "prioritize")}

@@ -104,7 +104,16 @@ class Limits(_Group):
         description="Past this, prioritize answers neutral and filter without its short list; "
         "keep it below the scheduler's httpTimeout.",
     )
-    connections: int = Field(1024, ge=1, le=100_000, description="Connections at once; more are refused.")
+    candidates: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Most nodes a request may name; none: twice the nodes there are, but 1,000 or more, and 100,000 "
+        "until they are known.",
+    )
+    connections: int = Field(
+        1024, ge=1, le=100_000, description="Connections at once; a new one takes the place of one that is idle."
+    )
 
 
 class Cluster(_Group):

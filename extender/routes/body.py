@@ -9,8 +9,7 @@ from extender.wire.arguments import BodyTooLarge
 from kubesteer.model.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.types import Message, Receive
+    from starlette.types import Message, Receive, Scope
 
 
 _UNCOUNTED_BYTES = 256 << 10
@@ -33,12 +32,12 @@ class BodyReader:
         self._timeout_s = timeout_s
         self._held_bytes = 0
 
-    async def read(self, request: Request) -> bytes:
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body. Raises BodyTooLarge, SlowClient or ClientGone."""
-        limit_bytes, receive = self._limit_bytes, request.receive
-        declared = request.headers.get("content-length")
-        if declared is not None and declared.isdecimal() and int(declared) > limit_bytes:
-            raise _too_large(limit_bytes)
+        limit_bytes = self._limit_bytes
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > limit_bytes:
+                raise _too_large(limit_bytes)
         message = await _next(receive, self._timeout_s)
         body: bytes = message.get("body", b"")
         if message.get("more_body"):

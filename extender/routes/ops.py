@@ -53,7 +53,7 @@ def ops_app(
     @app.post("/explain", tags=["ops"], openapi_extra=schemas.EXPLAIN, summary="Each term of each node's score")
     async def explain(request: Request) -> JSONResponse:
         try:
-            arguments = reader.read(await bodies.read(request))
+            arguments = reader.read(await bodies.read(request.scope, request.receive))
             answer = decisions.explain(arguments)
         except InvalidInput as exc:
             return JSONResponse({"error": str(exc)}, status_code=400, headers={"Connection": "close"})

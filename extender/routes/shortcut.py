@@ -1,6 +1,6 @@
-"""A way past FastAPI's routing for the verbs: it would take a fifth of their time. Nothing is parsed or decided here.
+"""The verbs' application: POSTs to the verbs go straight to them; FastAPI describes them and answers everything else.
 
-The same endpoints stand in FastAPI's routes, which describe them and answer everything else.
+Its middleware and routing would take a fifth of a verb's time. Nothing is parsed or decided here.
 """
 
 from __future__ import annotations
@@ -8,29 +8,49 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from starlette.requests import Request
+from fastapi import Response
 
 if TYPE_CHECKING:
-    from starlette.responses import Response
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Endpoint = Callable[[Request], Awaitable["Response"]]
+Endpoint = Callable[["Scope", "Receive", "Send"], Awaitable[None]]
+
+
+class Straight(Response):
+    """A route's answer that an endpoint gives by itself."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI call."""
+        await self._endpoint(scope, receive, send)
 
 
 class Shortcut:
-    """ASGI middleware: a POST to one of these very paths goes straight to its endpoint."""
+    """ASGI application: a POST to one of these very paths goes straight to its endpoint, all else to the routes."""
 
-    def __init__(self, app: ASGIApp, posts: Mapping[str, Endpoint]) -> None:
+    def __init__(
+        self, app: ASGIApp, posts: Mapping[str, Endpoint], on_wrong_path: Callable[[str, str], None] = lambda *_: None
+    ) -> None:
+        """on_wrong_path is told method and path of what is neither a verb nor another route."""
         self._app = app
         self._posts = posts
+        self._on_wrong_path = on_wrong_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI call."""
         endpoint = None
         if scope["type"] == "http" and scope["method"] == "POST":
             endpoint = self._posts.get(scope["path"])
-        if endpoint is None:
-            await self._app(scope, receive, send)
-        else:
-            response = await endpoint(Request(scope, receive, send))
-            await response(scope, receive, send)
+        if endpoint is not None:
+            await endpoint(scope, receive, send)
+            return
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in {404, 405}:
+                self._on_wrong_path(scope["method"], scope["path"])
+            await send(message)
+
+        await self._app(scope, receive, told)

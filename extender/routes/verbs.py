@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,14 @@ from fastapi import APIRouter, Request, Response
 
 from extender.routes import schemas
 from extender.routes.body import BodyReader, ClientGone, SlowClient
+from extender.routes.large import SMALL_BYTES, LargeBodies
+from extender.routes.shortcut import Straight
 from extender.wire import answers
 from extender.wire.arguments import Arguments, ArgumentsReader, BodyTooLarge
 from kubesteer.model.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
     from structlog.typing import FilteringBoundLogger
 
     from extender.decisions import Decisions
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from extender.settings import Limits
     from extender.warnings import PodWarnings
 
-_JSON = "application/json"
+_JSON, _CLOSE = (b"content-type", b"application/json"), (b"connection", b"close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,10 @@ class Verbs:
         *,
         boot_id: str,
         warnings: PodWarnings,
+        most_nodes: Callable[[], int],
         perf_s: Callable[[], float] = time.perf_counter,
     ) -> None:
+        """most_nodes: a request may name now."""
         self._decisions = decisions
         self._metrics = metrics
         self._log = log
@@ -62,7 +67,12 @@ class Verbs:
         self._warnings = warnings
         self._perf_s = perf_s
         self._serial = itertools.count(1)
-        self._reader = ArgumentsReader(names_body_bytes=limits.names_body_bytes)
+        self._reader = ArgumentsReader(names_body_bytes=limits.names_body_bytes, most_nodes=most_nodes)
+        self._large = LargeBodies(
+            ArgumentsReader(names_body_bytes=limits.names_body_bytes, most_nodes=most_nodes),
+            most_bytes=limits.nodes_body_bytes,
+        )
+        self._told_wrong_path = False
         self._bodies = BodyReader(limit_bytes=limits.nodes_body_bytes, timeout_s=limits.body_timeout_s)
 
     def router(self, prefix: str) -> APIRouter:
@@ -74,7 +84,7 @@ class Verbs:
         ):
             router.add_api_route(
                 f"/{verb}",
-                endpoint,
+                _route(endpoint),
                 methods=["POST"],
                 openapi_extra=schema,
                 summary=summary,
@@ -88,13 +98,21 @@ class Verbs:
         """The verbs by path: the same that router() has."""
         return {f"{prefix}/filter": self.filter, f"{prefix}/prioritize": self.prioritize}
 
-    async def filter(self, request: Request) -> Response:
+    async def filter(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The filter verb: ExtenderArgs in, ExtenderFilterResult out."""
-        return await self._answer(request, "filter", self._filter, answers.filter_error)
+        await self._answer(scope, receive, send, "filter", self._filter, answers.filter_error)
 
-    async def prioritize(self, request: Request) -> Response:
+    async def prioritize(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The prioritize verb: ExtenderArgs in, HostPriorityList out; empty where the request cannot be used."""
-        return await self._answer(request, "prioritize", self._prioritize, lambda _: answers.NO_SCORES)
+        await self._answer(scope, receive, send, "prioritize", self._prioritize, lambda _: answers.NO_SCORES)
+
+    def wrong_path(self, method: str, path: str, prefix: str) -> None:
+        """Somebody asked for what is not here: counted, and told once with what is."""
+        self._metrics.wrong_paths.inc()
+        if not self._told_wrong_path:
+            self._told_wrong_path = True
+            right = f"POST {prefix}/filter and {prefix}/prioritize; urlPrefix must end with {prefix or 'the port'}"
+            self._log.warning("request for no verb; more are only counted", method=method, path=path, right=right)
 
     async def how_to_call(self, request: Request) -> dict[str, Any]:
         """A person who opened the address in a browser is told what to do."""
@@ -102,16 +120,20 @@ class Verbs:
 
     async def _answer(
         self,
-        request: Request,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
         verb: str,
         decide: Callable[[Call, Arguments, bool], bytes],
         failed: Callable[[str], bytes],
-    ) -> Response:
+    ) -> None:
         call = Call(verb, f"{self._boot_id}-{next(self._serial)}", self._perf_s())
         status, body = 200, b""
         try:
-            body = await self._bodies.read(request)
-            content = decide(call, self._read(call, body), self._is_late(call))
+            body = await self._bodies.read(scope, receive)
+            arguments = self._reader.read(body) if len(body) <= SMALL_BYTES else await self._large.read(body)
+            self._metrics.candidates[verb].observe(len(arguments.names))
+            content = decide(call, arguments, self._is_late(call))
         except InvalidInput as exc:
             kind, status = _kind_and_status(exc)
             self._metrics.errors[kind].inc()
@@ -129,13 +151,11 @@ class Verbs:
             self._log.exception("fault", verb=verb, decision=call.decision_id, pod=self._reader.pod_named_in(body))
             content = failed(f"kubesteer fault {type(exc).__name__}, decision {call.decision_id}: see its log")
         self._metrics.latency[verb].observe(self._perf_s() - call.started_s)
-        headers = None if status == 200 else {"Connection": "close"}
-        return Response(content, status_code=status, media_type=_JSON, headers=headers)
-
-    def _read(self, call: Call, body: bytes) -> Arguments:
-        arguments = self._reader.read(body)
-        self._metrics.candidates[call.verb].observe(len(arguments.names))
-        return arguments
+        headers = [_JSON, (b"content-length", b"%d" % len(content))]
+        if status != 200:
+            headers.append(_CLOSE)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
 
     def _is_late(self, call: Call) -> bool:
         late = (self._perf_s() - call.started_s) * 1000 > self._limits.deadline_ms
@@ -177,6 +197,13 @@ class Verbs:
         pod = answer.decision.pod
         self._log.debug("prioritize", decision=call.decision_id, pod=f"{pod.namespace}/{pod.name}")
         return answer.body
+
+
+def _route(endpoint: Endpoint) -> Callable[[], Awaitable[Response]]:
+    async def route() -> Response:
+        return Straight(endpoint)
+
+    return route
 
 
 def _kind_and_status(exc: InvalidInput) -> tuple[str, int]:

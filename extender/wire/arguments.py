@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from kubesteer.model.errors import InvalidInput
 
 _NULL = msgspec.Raw(b"null")
 """Raw equals Raw only, never bytes."""
-_MOST_NODES = 100_000
+MOST_NODES = 100_000
 _MOST_VALUES = 4_000_000
 """In a body with full nodes: 64 MiB of real ones have about 3,000,000. Decoded, one takes up to 30 times its bytes."""
 _BEFORE_POD, _AFTER_POD, _AFTER_NAMES = b'{"Pod":', b'},"Nodes":null,"NodeNames":[', b"]}"
@@ -75,9 +75,13 @@ class ArgumentsReader:
     So a caller that gets the same Pod or the same list again, by identity, knows that its bytes were the same.
     """
 
-    def __init__(self, *, names_body_bytes: int) -> None:
-        """names_body_bytes: the most that a body with names, or the pod in any body, may have."""
+    def __init__(self, *, names_body_bytes: int, most_nodes: Callable[[], int] = lambda: MOST_NODES) -> None:
+        """names_body_bytes: the most that a body with names, or the pod in any body, may have.
+
+        most_nodes: the most candidates, now.
+        """
         self._names_body_bytes = names_body_bytes
+        self._most_nodes = most_nodes
         self._args = msgspec.json.Decoder(_Args)
         self._any_case = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._pod = msgspec.json.Decoder(Pod)
@@ -112,7 +116,7 @@ class ArgumentsReader:
             )
         _require_utf8(args.nodes, "Nodes")
         raw_nodes = _decoded(self._node_list, args.nodes, "Nodes").items or []
-        _check_count(raw_nodes, "Nodes")
+        _check_count(raw_nodes, "Nodes", self._most_nodes())
         nodes = [_decoded(self._node, raw, f"Nodes.items[{i}]") for i, raw in enumerate(raw_nodes)]
         return NodesArguments(pod, [node.metadata.name for node in nodes], nodes, [bytes(raw) for raw in raw_nodes])
 
@@ -166,7 +170,7 @@ class ArgumentsReader:
         if self._last_names is not None and self._last_names[0] == raw:
             return self._last_names[1]
         names: list[str] = _decoded(self._names, raw, "NodeNames")
-        _check_count(names, "NodeNames")
+        _check_count(names, "NodeNames", self._most_nodes())
         self._last_names = (raw, names)
         return names
 
@@ -195,9 +199,9 @@ def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, where: 
         raise InvalidInput(f"{where} is nested too deeply; send ExtenderArgs as JSON") from exc
 
 
-def _check_count(nodes: Sized, where: str) -> None:
-    if len(nodes) > _MOST_NODES:
-        raise BodyTooLarge(f"{where} has {len(nodes)} nodes; send at most {_MOST_NODES}")
+def _check_count(nodes: Sized, where: str, most: int) -> None:
+    if len(nodes) > most:
+        raise BodyTooLarge(f"{where} has {len(nodes)} nodes; send at most {most}, or raise limits.candidates")
 
 
 def _require_utf8(raw: msgspec.Raw, where: str) -> None:

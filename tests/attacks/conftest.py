@@ -12,7 +12,7 @@ from tests.attacks.target import Target
 @pytest.fixture(scope="package")
 def target() -> Iterator[Target]:
     """Whatever was done to it before, it runs and decides."""
-    with Target({"limits": {"header_timeout_s": 1, "body_timeout_s": 2}}) as running:
+    with Target({"limits": {"header_timeout_s": 1, "body_timeout_s": 2, "candidates": 100_000}}) as running:
         yield running
         assert running.process.running, running.process.log_tail()
 

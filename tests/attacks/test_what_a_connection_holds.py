@@ -57,7 +57,7 @@ def test_a_body_between_requests_sent_ahead_is_the_body_of_its_own(target: Targe
 
 @pytest.mark.parametrize("path", [b"/filter", b"/explain"])
 def test_answers_that_nobody_reads_are_thrown_away_with_their_connections(path: bytes) -> None:
-    with Target({"limits": {"answer_timeout_s": 1, "connections": 200}}) as target:
+    with Target({"limits": {"answer_timeout_s": 1, "connections": 200, "candidates": 100_000}}) as target:
         port = target.ops_port if path == b"/explain" else target.port
         asked = post(MANY_NAMES, path=path).replace(b"Connection: close", b"Connection: keep-alive")
         with target.growing_at_most(350), contextlib.ExitStack() as deaf:
@@ -73,7 +73,7 @@ def test_answers_that_nobody_reads_are_thrown_away_with_their_connections(path: 
 
 
 def test_an_answer_that_is_the_last_is_thrown_away_too_when_nobody_reads_it() -> None:
-    with Target({"limits": {"answer_timeout_s": 1}}) as target, contextlib.ExitStack() as stack:
+    with Target({"limits": {"answer_timeout_s": 1, "candidates": 100_000}}) as target, contextlib.ExitStack() as stack:
         before = target.open_files()
         for _ in range(5):
             deaf = stack.enter_context(socket.socket())

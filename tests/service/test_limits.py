@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import pod
+from tests.builders import node, pod
 from tests.cluster_state.builders import until
 from tests.service.harness import (
     args,
@@ -85,6 +85,20 @@ async def test_the_refusal_names_the_limit_and_the_settings() -> None:
     error = (await there.response("filter", b" " * 65_537)).json()["Error"]
     assert "65536 bytes" in error
     assert "limits.nodes_body_bytes" in error
+
+
+@pytest.mark.parametrize(
+    ("nodes", "synced", "limits", "most"),
+    [(2, True, {}, 1000), (600, True, {}, 1200), (2, False, {}, 100_000), (2, True, {"candidates": 7}, 7)],
+)
+async def test_a_request_names_at_most_twice_the_nodes_there_are(
+    nodes: int, synced: bool, limits: dict[str, int], most: int
+) -> None:
+    there = service(*(node(f"node-{i}") for i in range(nodes)), synced=synced, limits=limits)
+    assert (await there.response("filter", json.dumps(args(pod(), ["node-1"] * most)).encode())).status_code == 200
+    refused = await there.response("filter", json.dumps(args(pod(), ["node-1"] * (most + 1))).encode())
+    assert refused.status_code == 413
+    assert f"send at most {most}, or raise limits.candidates" in refused.json()["Error"]
 
 
 async def test_a_body_that_does_not_come_in_time_is_refused() -> None:
