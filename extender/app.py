@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from extender.decisions import Decisions
+from extender.explaining.process import ProcessWorker, ThreadWorker, Worker
 from extender.faults import Faults
 from extender.health import Health
 from extender.metrics import Metrics
@@ -83,6 +84,7 @@ class Parts:
     reviews: Reviews | None
     log: FilteringBoundLogger
     tasks: Tasks
+    worker: Worker
 
 
 def build(
@@ -94,6 +96,7 @@ def build(
     node_states_into: Callable[[NodeStateSink], RewardSource | None] = lambda _: None,
     warning_sink: WarningSink | None = None,
     reviews: Reviews | None = None,
+    worker: Worker | None = None,
     lines_dropped: Callable[[], float] = lambda: 0,
     unix_s: Callable[[], float] = time.time,
     clock: Callable[[], float] = time.monotonic,
@@ -102,6 +105,7 @@ def build(
 
     rewards_into makes the source that fills a reward table; node_states_into that of the agents' node states, or None.
     reviews: who may read the ops port; None lets everybody.
+    worker: does what must not hold up the verbs; None does it in a thread.
     lines_dropped: of the log, since the start.
     """
     policy = settings.policy()
@@ -164,7 +168,18 @@ def build(
     prefix = settings.listen.path_prefix
     documented.include_router(routes.router(prefix))
     verbs = Shortcut(documented, routes.endpoints(prefix), partial(routes.wrong_path, prefix=prefix))
-    ops = ops_app(decisions, health, metrics, settings.limits, version("kubesteer"), documented)
+    worker = worker or ThreadWorker()
+    ops = ops_app(
+        decisions,
+        health,
+        metrics,
+        settings.limits,
+        policy,
+        version("kubesteer"),
+        documented,
+        most_nodes=most_nodes,
+        worker=worker,
+    )
     if reviews is not None:
         ops.add_middleware(Access, reviews=reviews, on_refused=lambda status: metrics.ops_refused[status].inc())
     parts = Parts(
@@ -184,6 +199,7 @@ def build(
         reviews,
         log,
         tasks,
+        worker,
     )
     metrics.counter("log_lines_dropped", "Lines of the log that found no room.", lines_dropped)
     _add_gauges(parts, view, unix_s)
@@ -245,6 +261,7 @@ async def run(
             node_states_into=partial(node_state_source, settings.rewards),
             warning_sink=sink,
             reviews=reviews,
+            worker=ProcessWorker(),
             lines_dropped=lines_dropped,
         )
         await serve(parts, on_start)
@@ -262,6 +279,7 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
         loop.add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as cleanup:
         cleanup.push_async_callback(tasks.end)
+        cleanup.push_async_callback(parts.worker.end)
         tasks.need("cluster", partial(parts.cluster.run, parts.state), stop)
         tasks.keep("rewards", parts.rewards.run)
         tasks.keep("parents", parts.parents.run)

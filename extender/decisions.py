@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from extender.wire.arguments import Arguments
     from kubesteer.clients.kubernetes.objects import Pod
-    from kubesteer.placement.engine import Explanation, Filtered
+    from kubesteer.placement.engine import Filtered
     from kubesteer.placement.flow import Decision, DecisionFlow, Question
 
 
@@ -36,14 +36,6 @@ class FilterAnswer:
     decision: Decision
     filtered: Filtered
     offered: tuple[bytes, list[str]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainAnswer:
-    """Everything about one decision: what it saw and what comes of that."""
-
-    question: Question
-    explanation: Explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +97,9 @@ class Decisions:
             return PrioritizeAnswer(answers.write_scores(arguments.names, scores.tolist()), decision)
         return PrioritizeAnswer(self._scores.write_rows(self._flow.state.table, rows, scores), decision)
 
-    def question(self, arguments: Arguments) -> Question:
-        """What a decision about these arguments would see now. Changes nothing: no promise is made."""
-        return self._flow.question(self._summary(arguments.pod), self._asked(arguments), self._moment())
-
-    def explain(self, arguments: Arguments) -> ExplainAnswer:
-        """The decision with each of its terms."""
-        question = self.question(arguments)
-        explanation = self._flow.engine.explain(
-            question.pod, question.candidates, question.circumstances, shortlist=question.shortlist
-        )
-        return ExplainAnswer(question, explanation)
+    def question(self, pod: Pod, asked: Asked) -> Question:
+        """What a decision about these would see now. Changes nothing: no promise is made."""
+        return self._flow.question(_summarised(pod, self._flow), asked, self._moment())
 
     def _are_known(self, rows: NDArray[np.intp]) -> bool:
         """Every candidate is a node, so its row has its name; one of a node that is gone may end with a promise."""

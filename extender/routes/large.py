@@ -1,7 +1,7 @@
 """Large bodies are decoded in a thread, so that others are answered meanwhile. Nothing is decided here.
 
-A thread does: nodes are decoded one by one, and the interpreter changes threads between them. Decoded nodes from another
-process would take longer to hand over than to decode.
+A thread does: nodes are decoded one by one, and the interpreter changes threads between them. To take decoded
+nodes over from another process would take longer than to decode them.
 """
 
 from __future__ import annotations
