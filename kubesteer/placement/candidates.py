@@ -138,11 +138,28 @@ class Circumstances:
     mean: NDArray[np.float64] | None = None
 
 
-def from_table(table: NodeTable, rows: NDArray[np.intp]) -> Candidates:
-    """The table's rows in this order; -1 stands for a node that the table does not know."""
+def from_table(table: NodeTable, rows: NDArray[np.intp], *, judged: bool = True) -> Candidates:
+    """The table's rows in this order; -1 stands for a node that the table does not know.
+
+    judged: with what filter reads too; without it measured traffic, limits, readiness and faults stay unknown, which
+    saves prioritize half of its gathers.
+    """
     known = table.known[rows]
     if rows.size and rows.min() < 0:
         known &= rows >= 0
+    if not judged:
+        nothing = np.zeros(0)
+        return Candidates(
+            allocatable=table.allocatable.take(rows, axis=1),
+            requested=table.requested.take(rows, axis=1),
+            nonzero_requested=table.nonzero_requested.take(rows, axis=1),
+            measured_bps=nothing,
+            measured_at_s=nothing,
+            known=known,
+            ready=known,
+            usable=known,
+            tie_break=nothing.view(np.uint64),
+        )
     usable = table.usable[rows]
     faults = {}
     if table.faults:

@@ -88,7 +88,8 @@ class Charges:
             totals = totals.copy()
             totals[:, own.rows] -= own.share
         charged = totals.take(rows, axis=1)
-        charged[:, rows < 0] = 0
+        if rows.size and int(rows.min()) < 0:
+            charged[:, rows < 0] = 0
         return charged
 
     def _add(self, uid: str, charge: _Charge) -> None:

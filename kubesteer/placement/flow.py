@@ -114,7 +114,7 @@ class DecisionFlow:
         else:
             charged = self._charged(pod, rows, is_ranked=True)
             circumstances = self._circumstances(charged, self._opinion(pod, asked, rows, moment), moment)
-            scores = self.engine.prioritize(pod, self._candidates(asked, rows), circumstances)
+            scores = self.engine.prioritize(pod, self._candidates(asked, rows, judged=False), circumstances)
         promised = np.flatnonzero(scores == scores.max(initial=0)) if pod.fault is None else _NOWHERE
         self._promise(pod, rows, promised, moment)
         return Decision(decision_id, pod, asked, rows, moment, promised, scores=scores)
@@ -168,9 +168,9 @@ class DecisionFlow:
         unseen = None if charged is None else unseen_bps(charged, table.directions)
         return all_fit(pod, table, rows, charged, unseen, self.engine.policy)
 
-    def _candidates(self, asked: Asked, rows: NDArray[np.intp]) -> Candidates:
+    def _candidates(self, asked: Asked, rows: NDArray[np.intp], *, judged: bool = True) -> Candidates:
         if isinstance(asked, NamedNodes):
-            return from_table(self.state.table, rows)
+            return from_table(self.state.table, rows, judged=judged)
         return from_nodes(self.state.table, asked.nodes)
 
     def _opinion(self, pod: PodSummary, asked: Asked, rows: NDArray[np.intp], moment: Moment) -> Opinion | None:

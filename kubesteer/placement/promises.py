@@ -130,19 +130,27 @@ class Promises:
         ]
         if not nominated and len(self._by_uid) == (pod.uid in self._by_uid):
             return None
-        charged = self._table.assumed.take(rows, axis=1)
-        charged[:, rows < 0] = 0
-        own = self._table.assumed_without(pod.uid)
-        if own is not None:
-            charged[:, rows == own[0]] = np.array(own[1], np.int64)[:, None]
+        charged = self._assumed_on(rows, pod)
         spread = self._charges.on(rows, without=pod.uid)
         if spread is not None:
             charged += np.minimum(spread, MOST).astype(np.int64)
         for one in nominated:
-            amounts = np.minimum(np.array(promised_amounts(one.requests), np.int64), MOST)
+            amounts = np.array(promised_amounts(one.requests), np.int64)
             charged[:, rows == self._table.rows.get(one.nominated_node, -2)] += amounts[:, None]
             np.minimum(charged, MOST, out=charged)
-        return np.minimum(charged, MOST)
+        return np.minimum(charged, MOST, out=charged)
+
+    def _assumed_on(self, rows: NDArray[np.intp], pod: PodSummary) -> NDArray[np.int64]:
+        table = self._table
+        if not table.assumed_count:
+            return np.zeros((len(table.assumed), len(rows)), np.int64)
+        assumed = table.assumed.take(rows, axis=1)
+        if rows.size and int(rows.min()) < 0:
+            assumed[:, rows < 0] = 0
+        own = table.assumed_without(pod.uid)
+        if own is not None:
+            assumed[:, rows == own[0]] = np.array(own[1], np.int64)[:, None]
+        return assumed
 
     def _drop(self, uid: str) -> bool:
         promise = self._by_uid.pop(uid, None)
