@@ -64,8 +64,12 @@ class Promises:
 
     def take(self, pod: PodSummary, rows: NDArray[np.intp], clock_s: float) -> None:
         """The pod was just sent to one of these rows, -1 being none; in place of its earlier promise."""
+        version = self._table.names_version
         self.end(pod.uid)
         rows = _each_once(rows[rows >= 0], self._table.capacity)
+        if version != self._table.names_version:
+            # The row of a node that is gone ends with the promise that kept it.
+            rows = rows[[bool(self._table.names[row]) for row in rows.tolist()]]
         if self._ttl_s <= 0 or not rows.size or self._table.placed(pod.uid) is not None:
             return
         amounts = promised_amounts(pod.requests)

@@ -225,6 +225,8 @@ class Bed:
         table, stranger = self.state.table, PodSummary("stranger", "default", "stranger", "x", NOTHING, priority=-99)
         assert set(table.rows) == self.recount.names()
         assert len(self.state.promises) == len(self.recount.promises)
+        unused = sorted(set(range(table.capacity)) - set(table.rows.values()))
+        assert not table.assumed[:, unused].any(), "a row without a name"
         names = sorted(table.rows)
         rows = table.find(names)
         on = self.state.promises.on(rows, stranger)

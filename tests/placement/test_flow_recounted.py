@@ -17,7 +17,7 @@ from kubesteer.model.requests import PodRequests
 from tests.placement.flow_recount import Bed
 
 EXAMPLES = int(os.environ.get("FLOW_EXAMPLES", "200"))
-NODES, PODS = ("a", "b", "c", "d", "e"), ("p", "q", "r", "s", "t")
+NODES, PODS = ("a", "b", "c"), ("p", "q")
 names = st.lists(st.sampled_from(NODES), min_size=2, max_size=6) | st.just(list(NODES)) | st.just([])
 bps = st.sampled_from([0, 0, 1, 3, 4, 6, 10])
 nodes = st.builds(
@@ -64,6 +64,7 @@ told_pods = st.one_of(
 )
 steps = st.one_of(
     st.tuples(st.just("put_node"), nodes),
+    st.tuples(st.just("delete_node"), on_a_node),
     st.tuples(st.just("delete_node"), on_a_node),
     st.tuples(st.just("put_pod"), told_pods),
     st.tuples(st.just("delete_pod"), st.sampled_from(PODS)),

@@ -1,0 +1,40 @@
+"""Promises: whom they are made to, and that none is made on a row without a name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kubesteer.placement.candidates import Moment, NamedNodes
+from kubesteer.placement.cluster_state import ClusterState
+from kubesteer.placement.engine import Engine
+from kubesteer.placement.flow import DecisionFlow
+from kubesteer.placement.policy import Policy
+from tests.builders import node_summary, pod_summary
+from tests.placement.flow_recount import NoOpinion
+
+NOW = Moment(unix_s=0.0, clock_s=0.0)
+
+
+def flow_over(*names, shortlist=None):
+    state = ClusterState(2, charge_ttl_s=10)
+    for name in names:
+        state.put_node(node_summary(name))
+    return DecisionFlow(Engine(Policy()), state, NoOpinion(), shortlist=shortlist)
+
+
+@pytest.mark.parametrize("asked", [["gone"], ["gone", "unknown"], ["gone", "gone"]])
+def test_a_pod_asked_about_again_is_not_promised_to_a_node_that_is_gone(asked):
+    """Its own promise kept the row; the row ends with it, and another name may get it."""
+    flow, pod = flow_over("gone"), pod_summary("p", cpu="1", egress="1G")
+    flow.filter(pod, NamedNodes(["gone"]), NOW)
+    table = flow.state.table
+    row = table.rows["gone"]
+    flow.state.delete_node("gone")
+    flow.prioritize(pod, NamedNodes(asked), NOW)
+    assert table.rows == {}
+    assert not table.assumed[:, row].any()
+    flow.state.put_node(node_summary("new"))
+    assert table.rows == {"new": row}
+    other = pod_summary("q", cpu="1")
+    assert flow.state.promises.on(np.array([row]), other) is None
