@@ -135,10 +135,10 @@ class DecisionFlow:
             return _NOWHERE
         if len(passed) < filtered.fitting:
             self.state.offers.make(pod.uid)
-        if len(passed) > 1 and self._shortlist is None:
+        if len(passed) > 1 and self._shortlist is None and not any(pod.requests.by_annotation):
             return _NOWHERE
-        # The last that is heard of the pod: of one node the scheduler asks no scores, and where short lists are made
-        # it may have no prioritize verb at all.
+        # Of one node the scheduler asks no scores, and where short lists are made it may have no prioritize verb at
+        # all. What an annotation asks for nobody else counts, so other pods must not pass in between.
         self._promise(pod, rows, passed, moment)
         return passed
 

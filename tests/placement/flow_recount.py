@@ -205,7 +205,7 @@ class Bed:
             self.recount.offered.add(pod.uid)
         if not passed:
             self.recount.promises.pop(pod.uid, None)
-        elif len(passed) == 1 or self.shortlist is not None:
+        elif len(passed) == 1 or self.shortlist is not None or any(pod.requests.by_annotation):
             self.recount.take(pod, passed, self.now_s)
         self.recount.drop(before - self.recount.names())
 
