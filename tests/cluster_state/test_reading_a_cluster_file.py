@@ -92,14 +92,20 @@ items:
         pytest.param('{"kind": "List",\n "items": [}', r"line 2, column 12: ", id="broken JSON names the line"),
         pytest.param("", "there is nothing in it", id="empty"),
         pytest.param("# only a comment\n", "there is nothing in it", id="a comment"),
-        pytest.param("just words", "document 1 has no kind but is 'just words'", id="words"),
-        pytest.param("kind: List\nitems: 5", "document 1: items is '5'", id="items that are no list"),
+        pytest.param("just words\n", "document 1 has no kind but is 'just words'", id="words"),
+        pytest.param("kind: List\nitems: 5\n", "document 1: items is '5'", id="items that are no list"),
         pytest.param(
             "kind: List\nitems: [{kind: Node, metadata: {name: a}}, 7]", "document 1, item 2 has no kind", id="odd item"
         ),
         pytest.param("kind: List\nitems: [\x07]", "not YAML|line 2", id="control characters"),
-        pytest.param("kind: List\nitems: &all [*all]", "item 1 has no kind", id="a list that holds itself"),
-        pytest.param("&all {kind: List, items: [*all]}", "nested too deeply", id="an object that holds itself"),
+        pytest.param(
+            "kind: List\nitems: &all [*all]",
+            "line 2, column 14: alias 'all' names nothing that is whole",
+            id="a list that holds itself",
+        ),
+        pytest.param(
+            "&all {kind: List, items: [*all]}", "line 1, column 27: alias 'all' names", id="an object that holds itself"
+        ),
         pytest.param('{"kind": "List", "items": [' + "[" * 100_000, "nested too deeply|line 1", id="very deep JSON"),
         pytest.param("a: !!python/object:os.system {}", "line 1, column 4: ", id="a tag that would run code"),
     ],

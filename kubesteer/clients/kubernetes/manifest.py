@@ -1,27 +1,37 @@
 """Nodes and pods out of YAML or JSON text, as `kubectl get nodes,pods -A -o yaml` prints them.
 
-No I/O: text comes in, summaries come out. Text that is no list of objects is an error; an object that cannot be used
-is left out and named.
+Text comes in, summaries come out. Text that is no list of objects is an error; an object that cannot be used is left
+out and named. `python -m` of it is the process that reads a large cluster file.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import yaml
 
+from kubesteer.clients.file_reading import answer
 from kubesteer.clients.kubernetes.mistyped import told
 from kubesteer.clients.kubernetes.objects import Node, Pod
+from kubesteer.clients.plain_yaml import documents, in_brackets
 from kubesteer.model.cluster import NodeSummary, PodSummary, summarise_node, summarise_pod
-from kubesteer.model.errors import InvalidInput, InvalidQuantity
+from kubesteer.model.errors import InvalidInput
 from kubesteer.model.network import NetworkResource
 from kubesteer.model.quantity import shown
 
 _LISTS = {"List": "", "NodeList": "Node", "PodList": "Pod"}
 """Kinds of list, and the kind of their items where these name none."""
+_LONGEST_NAME = 253
+"""Characters that the API server takes."""
+_MOST_PRIORITY = (1 << 31) - 1
+_NEEDED = {
+    "Node": (("metadata", "name"), ("status", "allocatable", "capacity")),
+    "Pod": (("metadata", "name"), ("spec", "containers")),
+}
+"""What every object of a cluster has: a part, and fields of it of which one is enough."""
 
 
 @dataclass(slots=True)
@@ -38,56 +48,105 @@ def read_manifest(text: bytes, network: Sequence[NetworkResource]) -> Manifest:
 
     Raises InvalidInput that names the line, or the document and what is wrong with it.
     """
+    reading = _Reading(network)
     try:
-        return _summarised(_documents(text), network)
+        for kind, value in _objects(documents(text)):
+            if kind in _NEEDED:
+                reading.take(kind, value)
     except RecursionError as exc:
-        raise InvalidInput("it is nested too deeply, or an alias holds itself") from exc
+        raise InvalidInput("it is nested too deeply") from exc
+    if not in_brackets(text) and (missing := _missing(*reading.last)):
+        raise InvalidInput(f"the last object, a {reading.last[0]}, has no {missing}: was the file written whole?")
+    return reading.result()
 
 
-def _summarised(documents: Iterable[Any], network: Sequence[NetworkResource]) -> Manifest:
-    manifest = Manifest()
-    seen: set[tuple[str, str]] = set()
-    for kind, value in _objects(documents):
+class _Reading:
+    """Takes objects one by one."""
+
+    def __init__(self, network: Sequence[NetworkResource]) -> None:
+        self.last: tuple[str, Any] = ("", None)
+        self._network = network
+        self._manifest = Manifest()
+        self._seen: set[tuple[str, str]] = set()
+        self._names: dict[str, str] = {}
+
+    def take(self, kind: str, value: Any) -> None:
+        """What cannot be used becomes a fault."""
+        self.last = kind, value
         try:
-            if kind == "Node":
-                node = msgspec.convert(value, Node)
-                name = node.metadata.name
-                manifest.nodes[name] = summarise_node(node, network)
-            elif kind == "Pod":
-                pod = msgspec.convert(value, Pod)
-                summary = summarise_pod(pod, network)
-                name = f"{summary.namespace}/{summary.name}"
-                manifest.pods[name] = summary
-            else:
-                continue
-        except (ValueError, InvalidQuantity) as exc:
+            name = self._node(value) if kind == "Node" else self._pod(value)
+        except (ValueError, InvalidInput) as exc:
             why = told(exc, value) if isinstance(exc, msgspec.ValidationError) else exc
-            manifest.faults.append(f"{kind} {_name(value)}: {why}; it is not counted")
-            continue
+            self._manifest.faults.append(f"{kind} {_name(value)}: {why}; it is not counted")
+            return
         if not name.rpartition("/")[2]:
-            manifest.faults.append(f"{kind}: metadata.name is missing; write one")
-        elif (kind, name) in seen:
-            manifest.faults.append(f"{kind} {name}: there more than once; the last one counts")
-        seen.add((kind, name))
-    manifest.nodes.pop("", None)
-    manifest.pods = {name: pod for name, pod in manifest.pods.items() if pod.name and not pod.terminal}
-    return manifest
+            self._manifest.faults.append(f"{kind}: metadata.name is missing; write one")
+        elif (kind, name) in self._seen:
+            self._manifest.faults.append(f"{kind} {name}: there more than once; the last one counts")
+        self._seen.add((kind, name))
+
+    def result(self) -> Manifest:
+        """All that was taken."""
+        manifest = self._manifest
+        manifest.nodes.pop("", None)
+        manifest.pods = {name: pod for name, pod in manifest.pods.items() if pod.name and not pod.terminal}
+        return manifest
+
+    def _node(self, value: Any) -> str:
+        node = msgspec.convert(value, Node)
+        _require_lengths({"metadata.name": node.metadata.name})
+        if node.status is not None and node.status.allocatable is None:
+            node.status.allocatable = node.status.capacity  # as the API server does
+        self._manifest.nodes[node.metadata.name] = summarise_node(node, self._network)
+        return node.metadata.name
+
+    def _pod(self, value: Any) -> str:
+        pod = msgspec.convert(value, Pod)
+        metadata = pod.metadata
+        _require_lengths(
+            {"metadata.name": metadata.name, "metadata.namespace": metadata.namespace, "metadata.uid": metadata.uid}
+        )
+        summary = summarise_pod(pod, self._network)
+        _require_lengths(
+            {
+                "spec.nodeName": summary.node,
+                "status.nominatedNodeName": summary.nominated_node,
+                "its type, of a label or an owner": summary.pod_type,
+            }
+        )
+        if abs(summary.priority) > _MOST_PRIORITY:
+            raise InvalidInput(f"spec.priority {summary.priority} is beyond 32 bits")
+        name = f"{summary.namespace}/{summary.name}"
+        other = self._names.setdefault(summary.uid, name)
+        if other != name:
+            self._manifest.pods.pop(other, None)
+            self._names[summary.uid] = name
+            self._manifest.faults.append(
+                f"Pod {name}: metadata.uid {shown(summary.uid)} is that of Pod {other} too; the last one counts"
+            )
+        self._manifest.pods[name] = summary
+        return name
 
 
-def _documents(text: bytes) -> list[Any]:
-    if text.lstrip()[:1] == b"{":
-        try:
-            return [msgspec.json.decode(text)]
-        except ValueError:
-            pass  # YAML in braces, or broken JSON, of which YAML's reader tells the line
-    try:
-        return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
-    except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark or exc.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise InvalidInput(f"{where}{exc.problem or exc.context}") from exc
-    except (yaml.YAMLError, ValueError) as exc:
-        raise InvalidInput(f"not YAML: {exc}") from exc
+def write_manifest(manifest: Manifest) -> bytes:
+    """As JSON, one line each: how many of what and the faults, then every node, then every pod."""
+    head = {"nodes": len(manifest.nodes), "pods": len(manifest.pods), "faults": manifest.faults}
+    return msgspec.json.Encoder().encode_lines([head, *manifest.nodes.values(), *manifest.pods.values()])
+
+
+def _require_lengths(names: dict[str, str | None]) -> None:
+    for what, name in names.items():
+        if name and len(name) > _LONGEST_NAME:
+            raise InvalidInput(f"{what} {shown(name)} has {len(name)} characters; write {_LONGEST_NAME} at most")
+
+
+def _missing(kind: str, value: Any) -> str | None:
+    """What an object of a cluster has and this one has not."""
+    for part, *fields in _NEEDED.get(kind, ()):
+        held = value.get(part)
+        if not isinstance(held, dict) or not any(held.get(one) for one in fields):
+            return f"{part}.{' or '.join(fields)}"
+    return None
 
 
 def _objects(documents: Iterable[Any]) -> Iterator[tuple[str, Any]]:
@@ -121,3 +180,8 @@ def _name(value: Any) -> str:
     if not isinstance(metadata, dict):
         return "without metadata"
     return shown("/".join(str(metadata[key]) for key in ("namespace", "name") if key in metadata))
+
+
+if __name__ == "__main__":
+    _network = msgspec.json.decode(sys.argv[1], type=list[NetworkResource])
+    answer(lambda text: write_manifest(read_manifest(text, _network)))

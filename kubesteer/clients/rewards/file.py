@@ -1,25 +1,31 @@
 """Rewards from a YAML or JSON file that somebody else writes: a list of {node, podType, mean, evidence, time}.
 
 The file is looked at every interval and read again when it has changed; one that cannot be used leaves the last good
-one in force. Read only.
+one in force. Read only. How a file is read safely is told in kubesteer/clients/file_reading.py; `python -m` of this
+is the process that reads a large one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
+import msgspec
 
-from kubesteer.clients.rewards.feed import bare
+from kubesteer.clients.file_reading import answer, read_apart
+from kubesteer.clients.plain_yaml import documents
 from kubesteer.clients.rewards.port import RewardSink, SourceStatus
-from kubesteer.model.errors import InvalidRecord
+from kubesteer.model.errors import InvalidInput, InvalidRecord
 from kubesteer.model.reward import RewardRecord, parse_time, shown
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MOST = 1 << 53
+"""The last whole number up to which a float has all."""
+_AT_ONCE = 1000
+"""Records decoded before the other tasks get a turn."""
 
 
 class FileSource:
@@ -50,7 +56,7 @@ class FileSource:
         while True:
             try:
                 await self._look()
-            except (OSError, InvalidRecord) as exc:
+            except (OSError, InvalidInput) as exc:
                 self._last_error = f"{self._path}: {exc}"
             await asyncio.sleep(self._poll_interval_s)
 
@@ -68,30 +74,63 @@ class FileSource:
         )
 
     async def _look(self) -> None:
-        """Reads the file if it has changed; raises OSError or InvalidRecord, and then the sink is as it was."""
+        """Reads the file if it has changed; raises OSError or InvalidInput, and then the sink is as it was."""
         seen = await asyncio.to_thread(_identity, self._path)
         if seen != self._last_seen:
             self._last_seen = None
-            text = await asyncio.to_thread(self._path.read_bytes)
-            self._last_seen = seen
-            records = await asyncio.to_thread(parse_rewards, text, loaded_at_s=self._unix_clock())
-            self._sink.replace(map(bare, records))
+            records = await self._records_now(seen)
+            self._sink.replace(records)
             self._records = len(records)
             self._loads += 1
             self._last_error = None
         if self._last_error is None:
             self._last_contact_s = self._clock()
 
+    async def _records_now(self, seen: tuple[int, ...]) -> list[RewardRecord]:
+        now_s = self._unix_clock()
+        try:
+            found = await read_apart(
+                self._path, lambda text: _lines(text, now_s), "kubesteer.clients.rewards.file", [repr(now_s)]
+            )
+        except InvalidInput:
+            self._last_seen = seen
+            raise
+        self._last_seen = seen
+        records = []
+        for number, line in enumerate(found.splitlines()):
+            records.append(RewardRecord(*msgspec.json.decode(line)))
+            if not number % _AT_ONCE:
+                await asyncio.sleep(0)
+        return records
+
 
 def parse_rewards(text: bytes, *, loaded_at_s: float) -> list[RewardRecord]:
     """The records of a file; one without a time gets `loaded_at_s`. Raises InvalidRecord naming item and rule."""
+    return records_of(parse_items(text), loaded_at_s=loaded_at_s)
+
+
+def parse_items(text: bytes) -> list[Any]:
+    """The items of a file as they are written there. Raises InvalidRecord."""
     try:
-        items = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, the C one where there is one
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+        found = documents(text) or [None]
+    except InvalidInput as exc:
         raise InvalidRecord(f"not YAML or JSON: {exc}") from exc
-    if not isinstance(items, list):
-        raise InvalidRecord(f"{shown(items)} is not a list; write a list of {{node, podType, mean, evidence}}")
+    if len(found) > 1:
+        raise InvalidRecord(f"there are {len(found)} documents; write one list")
+    if not isinstance(found[0], list):
+        raise InvalidRecord(f"{shown(found[0])} is not a list; write a list of {{node, podType, mean, evidence}}")
+    return found[0]
+
+
+def records_of(items: list[Any], *, loaded_at_s: float) -> list[RewardRecord]:
+    """As parse_rewards, of the items."""
     return list(_unique(_records(items, loaded_at_s)))
+
+
+def _lines(text: bytes, loaded_at_s: float) -> bytes:
+    """A line of JSON for each record, without what no sink reads."""
+    records = parse_rewards(text, loaded_at_s=loaded_at_s)
+    return msgspec.json.Encoder().encode_lines([(r.node, r.pod_type, r.mean, r.evidence, r.time_s) for r in records])
 
 
 def _records(items: list[Any], loaded_at_s: float) -> Iterator[RewardRecord]:
@@ -112,19 +151,21 @@ def _record(item: Any, loaded_at_s: float) -> RewardRecord:
     except KeyError as exc:
         raise InvalidRecord(f"{exc.args[0]} is missing") from exc
     for name, value in (("mean", mean), ("evidence", evidence)):
-        if isinstance(value, bool):
-            raise InvalidRecord(f"{name} {value!r} is not a number")
+        if isinstance(value, bool) or (isinstance(value, int) and abs(value) > _MOST):
+            raise InvalidRecord(f"{name} {shown(value)} is not a number that can be used")
     time_s = _time_s(fields.pop("time")) if "time" in fields else loaded_at_s
     return RewardRecord(node, pod_type, mean, evidence, time_s, fields)
 
 
 def _time_s(value: object) -> float:
-    """YAML reads an unquoted time by itself; without an offset it means UTC."""
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()
-    return parse_time(value)
+    """RFC 3339, or a date, or a time without an offset, which means UTC: as a person writes them in YAML."""
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is not None:
+        return parse_time(value)
+    return found.replace(tzinfo=UTC).timestamp()
 
 
 def _unique(records: Iterator[RewardRecord]) -> Iterator[RewardRecord]:
@@ -141,3 +182,8 @@ def _identity(path: Path) -> tuple[int, ...]:
     """What changes when the file does, also when a mounted ConfigMap is swapped for another by a link."""
     found = path.stat()
     return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+if __name__ == "__main__":
+    _now_s = float(sys.argv[1])
+    answer(lambda text: _lines(text, _now_s))

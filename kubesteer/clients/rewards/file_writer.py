@@ -16,12 +16,13 @@ from typing import Any
 
 import yaml
 
-from kubesteer.clients.rewards.file import parse_rewards
-from kubesteer.model.errors import InvalidRecord, StoreUnavailable
+from kubesteer.clients.file_reading import read_whole
+from kubesteer.clients.plain_yaml import plain
+from kubesteer.clients.rewards.file import parse_items, records_of
+from kubesteer.model.errors import InvalidInput, InvalidRecord, StoreUnavailable
 from kubesteer.model.reward import RewardRecord, encode_value, format_time, shown
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _NAMES = ("node", "podType")
 _NEW_FILE_MODE = 0o644
 _LINE_CHARACTERS = 120
@@ -32,6 +33,18 @@ Edit = Callable[[RewardRecord | None], RewardRecord | None]
 """From the record that is there to the one that shall be; None for none."""
 Item = dict[str, Any]
 """A record as the file has it."""
+
+
+class _Dumper(_SafeDumper):  # type: ignore[misc]
+    """Quotes what plain_yaml.py would not read as text again."""
+
+
+def _text(dumper: Any, text: str) -> Any:
+    quoted = "'" if not isinstance(plain(text), str) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=quoted)
+
+
+_Dumper.add_representer(str, _text)
 
 
 class FileWriter:
@@ -81,15 +94,13 @@ class FileWriter:
 
     def _read(self) -> dict[Pair, tuple[RewardRecord, Item]]:
         try:
-            text = self._path.read_bytes()
+            written = parse_items(read_whole(self._path))
+            records = records_of(written, loaded_at_s=self._unix_clock())
+            items = [as_item(record) for record in records]
         except OSError as exc:
             raise StoreUnavailable(f"{self._path} cannot be read: {exc.strerror}") from exc
-        try:
-            records = parse_rewards(text, loaded_at_s=self._unix_clock())
-            items = [as_item(record) for record in records]
-        except InvalidRecord as exc:
+        except InvalidInput as exc:
             raise InvalidRecord(f"{self._path}: {exc}") from exc
-        written = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, the C one where there is one
         for item, as_written in zip(items, written, strict=True):
             if "time" not in as_written:
                 del item["time"]
