@@ -168,4 +168,4 @@ class Agents:
         if steps:
             # kubeRL stores six decimals.
             reward = np.floor(np.round(reward, 6) * steps) / steps
-        return reward, opinion.beliefs.mean, opinion.beliefs.evidence
+        return reward, opinion.mean, opinion.evidence
