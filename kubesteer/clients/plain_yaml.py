@@ -55,7 +55,7 @@ def documents(text: bytes) -> list[Any]:
         raise InvalidInput(f"{_place(exc.problem_mark or exc.context_mark)}{exc.problem or exc.context}") from exc
     except (yaml.YAMLError, ValueError) as exc:
         raise InvalidInput(f"not YAML: {exc}") from exc
-    if found and not text.rstrip(b" \t").endswith(_WHOLE_ENDS):
+    if found and not text.endswith(_WHOLE_ENDS):
         raise InvalidInput("the last line has no end: was it written whole? End it with a newline")
     return found
 

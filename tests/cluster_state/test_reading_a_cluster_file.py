@@ -210,3 +210,87 @@ async def test_a_file_that_is_still_being_written_is_not_read(tmp_path: Path, si
                 await asyncio.sleep(0.005)
         await until(lambda: len(sink.nodes) == 40)
     assert sink.listed() == 2
+
+
+def test_of_two_pods_with_one_uid_the_last_counts_and_both_are_named() -> None:
+    manifest = read_manifest(json.dumps(a_list(pod("p", uid="u"), pod("q", uid="u"))).encode(), DEFAULT_NETWORK)
+    assert list(manifest.pods) == ["default/q"]
+    assert manifest.faults == ["Pod default/q: metadata.uid 'u' is that of Pod default/p too; the last one counts"]
+
+
+def test_capacity_alone_is_allocatable_as_the_api_server_copies_it() -> None:
+    items = [
+        {"kind": "Node", "metadata": {"name": "a"}, "status": {"capacity": {"cpu": "2"}}},
+        {"kind": "Node", "metadata": {"name": "b"}, "status": {"capacity": {"cpu": "2"}, "allocatable": {"cpu": "1"}}},
+    ]
+    manifest = read_manifest(json.dumps(a_list(*items)).encode(), DEFAULT_NETWORK)
+    assert [one.cpu_m for one in manifest.nodes.values()] == [2000, 1000]
+
+
+@pytest.mark.parametrize(
+    ("item", "field"),
+    [
+        (node("x" * 254), "metadata.name"),
+        (pod("x" * 254), "metadata.name"),
+        (pod("p", uid="x" * 500_000), "metadata.uid"),
+        (pod("p", on="x" * 254), "spec.nodeName"),
+        (pod("p") | {"metadata": {"name": "p", "namespace": "x" * 254}}, "metadata.namespace"),
+        (pod("p") | {"metadata": {"name": "p", "labels": {"app": "x" * 254}}}, "its type, of a label or an owner"),
+    ],
+)
+def test_names_are_bounded_as_the_api_server_bounds_them(item: dict[str, Any], field: str) -> None:
+    manifest = read_manifest(json.dumps(a_list(node("x" * 253), item)).encode(), DEFAULT_NETWORK)
+    assert (list(manifest.nodes), list(manifest.pods)) == (["x" * 253], [])
+    [fault] = manifest.faults
+    assert f": {field} 'xxx" in fault
+    assert "characters; write 253 at most" in fault
+    assert len(fault) < 500
+
+
+async def test_all_faults_are_told_the_first_of_them_in_full(
+    tmp_path: Path, sink: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "cluster.json"
+    path.write_text(json.dumps(a_list(node("a"), *(pod(f"p{i}", cpu="lots") for i in range(5)), pod("q"))))
+    async with reading(path, sink) as source:
+        await until(lambda: source.status().nodes_synced)
+        told = source.status().last_error or ""
+    assert all(f"Pod 'default/p{i}': " in told for i in range(3))
+    assert told.endswith("; and 2 more, 5 in all")  # 5 - 3
+    assert (source.status().nodes, source.status().pods, source.status().skipped) == (1, 1, 5)
+    assert f"cluster file {path} read: nodes: 1, pods: 1, faults: 5" in caplog.messages
+
+
+async def test_a_file_without_a_node_is_ready_and_says_so(tmp_path: Path, sink: RecordingSink) -> None:
+    path = tmp_path / "cluster.json"
+    path.write_text(json.dumps(a_list(pod("p"))))
+    async with reading(path, sink) as source:
+        await until(lambda: source.status().nodes_synced)
+        assert source.status().last_error == (
+            f"cluster file {path}: there is no Node in it, so every candidate is unknown"
+        )
+        assert (source.status().pods_synced, source.status().skipped) == (True, 0)
+
+
+async def test_the_pods_are_as_old_as_the_reading_and_others_get_their_turn(
+    tmp_path: Path, sink: RecordingSink
+) -> None:
+    path = tmp_path / "cluster.json"
+    path.write_text(json.dumps(a_list(*(pod(f"p{i}") for i in range(1000)))))
+    turns: list[int] = []
+
+    async def others() -> None:
+        while True:
+            turns.append(len(sink.pods))
+            await asyncio.sleep(0)
+
+    ticks = iter(range(10**9))
+    source = FileSource(path, DEFAULT_NETWORK, interval_s=0.02, clock=lambda: float(next(ticks)))
+    tasks = [asyncio.create_task(others()), asyncio.create_task(source.run(sink))]
+    await until(lambda: source.status().pods_synced)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(sink.pods) == 1000
+    assert {1, 2, 3} <= {count // 250 for count in turns if 0 < count < 1000}, "a turn after every 250"
+    assert sink.listed_at_s == 0.0, "the first look at the clock, before the file was read"
