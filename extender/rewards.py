@@ -57,13 +57,23 @@ class RewardView:
         """The opinion of the pod's type on each row; of a row of -1, of a node that nothing is known of."""
         if self.is_neutral():
             return None
-        versions = (self._nodes.names_version, self.rewards.columns_version)
-        if versions != self._versions:
-            self._column_of_row = np.append(self.rewards.columns(self._nodes.names), np.intp(-1))
-            self._versions = versions
+        if (self._nodes.names_version, self.rewards.columns_version) != self._versions:
+            self._join()
         # The last entry answers for -1.
         beliefs = self.rewards.read(pod.pod_type, self._column_of_row[rows], now_s=now_s)
         return self._opinion(beliefs, np.where(rows < 0, 0, self._nodes.name_hash[rows]), pod)
+
+    def _join(self) -> None:
+        """Columns of rows: of those with another name, or of all where columns moved."""
+        nodes, columns = self._nodes, self.rewards.columns
+        names_version, columns_version = self._versions
+        renamed = nodes.renamed_since(names_version) if columns_version == self.rewards.columns_version else None
+        if renamed is None or len(nodes.names) >= len(self._column_of_row):
+            self._column_of_row = np.full(2 * len(nodes.names) + 1, -1, np.intp)
+            renamed = range(len(nodes.names))
+        if renamed:
+            self._column_of_row[list(renamed)] = columns([nodes.names[row] for row in renamed])
+        self._versions = (nodes.names_version, self.rewards.columns_version)
 
     def for_names(self, names: Sequence[str], pod: PodSummary, now_s: float) -> Opinion | None:
         """The same for nodes that came with the request."""

@@ -149,3 +149,25 @@ async def test_quarantine_under_thompson_goes_by_the_mean() -> None:
         assert set(answer["FailedAndUnresolvableNodes"]) == {"n0"}
         samples.append((await there.explain(web(f"p{i}"), NAMES))["n0"]["reward"])
     assert max(samples) > 0.3
+
+
+async def test_a_new_node_in_the_row_of_another_has_its_own_reward_and_no_name_is_read_again() -> None:
+    """node-2 goes, node-3 gets its row; 100 more come, so the table of rows grows."""
+    records = [RewardRecord(f"node-{i}", "web", mean=i / 10, evidence=1e9, time_s=START_S) for i in range(1, 4)]
+    there = service(rewards=records)
+    web = pod(labels={"app": "web"})
+    before = await there.explain(web, ["node-1", "node-2"])
+    assert [round(before[name]["reward"], 3) for name in ("node-1", "node-2")] == [0.1, 0.2]
+    read: list[str] = []
+    columns = there.parts.reward_table.columns
+    there.parts.reward_table.columns = lambda names: read.extend(names) or columns(names)  # type: ignore[method-assign]
+    there.parts.state.delete_node("node-2")
+    there.put_node(node("node-3"))
+    after = await there.explain(web, ["node-1", "node-3"])
+    assert [round(after[name]["reward"], 3) for name in ("node-1", "node-3")] == [0.1, 0.3]
+    assert set(read) == {"node-3"}
+    for i in range(10, 110):
+        there.put_node(node(f"node-{i}"))
+    grown = await there.explain(web, ["node-3", "node-109", "nobody"])
+    assert round(grown["node-3"]["reward"], 3) == 0.3
+    assert grown["node-109"]["reward"] == grown["nobody"]["reward"], "nothing was learned of either"
