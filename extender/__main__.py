@@ -15,7 +15,8 @@ from extender.app import run
 from extender.logs import LibrariesLog, make_logger
 from extender.routes.schemas import EXAMPLE
 from extender.server.servers import allow_open_files, event_loop
-from extender.settings import Settings, load
+from extender.settings import Settings
+from extender.settings_file import load
 from extender.settings_reference import reference
 from kubesteer.clients.output import take_over
 from kubesteer.model.errors import InvalidSettings, TaskEnded

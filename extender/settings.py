@@ -1,26 +1,31 @@
-"""Every setting of the extender: meaning, unit, default and range in one place. Parsed once, at the start.
+"""Every setting of the extender: meaning, unit, default and range in one place.
 
-A YAML file gives them by group; environment variables KUBESTEER_<GROUP>__<NAME> come over it. docs/settings.md is
-printed from here by settings_reference.py (`python -m extender settings`).
+Only declarations; settings_file.py reads.
+docs/settings.md is printed from here by settings_reference.py (`python -m extender settings`).
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from kubesteer.model.errors import InvalidSettings
 from kubesteer.model.network import DEFAULT_NETWORK, NetworkResource
-from kubesteer.model.quantity import shown
 from kubesteer.placement.balance import RULES
 from kubesteer.placement.policy import FilterPolicy, Policy, ScorePolicy
 from kubesteer.rewards.table import Belief
 
+
+def _no_empty_path(value: Any) -> Any:
+    """An empty path would be the working folder."""
+    if value == "":
+        raise ValueError("a path must not be empty; leave it out for none")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1)]
+File = Annotated[Path, BeforeValidator(_no_empty_path)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -31,7 +36,7 @@ class _Group(BaseModel):
 class Listen(_Group):
     """Where kube-scheduler reaches the verbs."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for all.")
     port: Port = Field(8888, description="Port; 0 takes a free one.")
     path_prefix: str = Field("", description="Path before the verbs, such as /scheduler; urlPrefix must end with it.")
     keep_alive_s: int = Field(
@@ -52,7 +57,7 @@ class Listen(_Group):
 class Ops(_Group):
     """The second port: health, readiness, metrics, documentation, explain."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: Port = Field(8889, description="Port; 0 takes a free one.")
     tls: bool = Field(False, description="Serve it with the certificate of group tls; none is asked of clients.")
     auth: Literal["none", "kubernetes"] = Field(
@@ -60,7 +65,7 @@ class Ops(_Group):
         description="kubernetes: all but health needs a bearer token whose account has the right to `get` (or `post`) "
         "the path (RBAC: nonResourceURLs), and /readyz tells its details to those alone who may get /readyz/details.",
     )
-    audiences: tuple[str, ...] = Field(
+    audiences: tuple[Text, ...] = Field(
         (), description="Tokens must be for one of these audiences; none takes the API server's own."
     )
 
@@ -68,9 +73,9 @@ class Ops(_Group):
 class Tls(_Group):
     """TLS of the verbs' port. Files are read again when they change."""
 
-    cert_file: Path | None = Field(None, description="Server certificate (PEM); switches TLS on.")
-    key_file: Path | None = Field(None, description="Its key (PEM).")
-    client_ca_file: Path | None = Field(None, description="CA of client certificates (PEM); switches mTLS on.")
+    cert_file: File | None = Field(None, description="Server certificate (PEM); switches TLS on.")
+    key_file: File | None = Field(None, description="Its key (PEM).")
+    client_ca_file: File | None = Field(None, description="CA of client certificates (PEM); switches mTLS on.")
     min_version: Literal["1.2", "1.3"] = Field("1.2", description="Lowest TLS version.")
     reload_s: float = Field(10.0, gt=0, le=3600, description="How often the files are looked at.")
 
@@ -120,13 +125,13 @@ class Cluster(_Group):
     """Where nodes and pods come from."""
 
     source: Literal["file", "kubernetes"] = Field("file", description="A cluster file, or the Kubernetes API.")
-    file: Path = Field(
+    file: File = Field(
         Path("examples/cluster.yaml"),
         description="What `kubectl get nodes,pods -A -o yaml` printed; read when it changes.",
     )
     poll_s: float = Field(1.0, gt=0, le=3600, description="How often the file is looked at.")
-    kubeconfig: Path | None = Field(None, description="kubeconfig file; none takes in-cluster credentials.")
-    context: str | None = Field(None, description="Context in it; none takes the current one.")
+    kubeconfig: File | None = Field(None, description="kubeconfig file; none takes in-cluster credentials.")
+    context: Text | None = Field(None, description="Context in it; none takes the current one.")
     stale_after_s: float = Field(
         120.0,
         gt=90,
@@ -142,15 +147,15 @@ class Rewards(_Group):
     source: Literal["memory", "file", "etcd", "etcd3"] = Field(
         "memory", description="memory: none but what is put there; file; etcd; or etcd by the etcd3 package (extra)."
     )
-    file: Path = Field(Path("examples/rewards.yaml"), description="Rewards file; read when it changes.")
+    file: File = Field(Path("examples/rewards.yaml"), description="Rewards file; read when it changes.")
     poll_s: float = Field(1.0, gt=0, le=3600, description="How often the file is looked at.")
-    endpoints: tuple[str, ...] = Field(("127.0.0.1:2379",), min_length=1, description="etcd endpoints, host:port.")
+    endpoints: tuple[Text, ...] = Field(("127.0.0.1:2379",), min_length=1, description="etcd endpoints, host:port.")
     prefix: str = Field("/kubesteer", min_length=1, description="Keys are <prefix>/v1/<node>/<pod type>.")
-    ca_file: Path | None = Field(None, description="CA of etcd's certificate (PEM); switches TLS on.")
-    cert_file: Path | None = Field(None, description="Client certificate (PEM) for mTLS.")
-    key_file: Path | None = Field(None, description="Its key (PEM).")
-    user: str | None = Field(None, description="etcd user.")
-    password_file: Path | None = Field(None, description="File with the user's password.")
+    ca_file: File | None = Field(None, description="CA of etcd's certificate (PEM); switches TLS on.")
+    cert_file: File | None = Field(None, description="Client certificate (PEM) for mTLS.")
+    key_file: File | None = Field(None, description="Its key (PEM).")
+    user: Text | None = Field(None, description="etcd user.")
+    password_file: File | None = Field(None, description="File with the user's password.")
     policy: Literal["beta", "ewma", "none"] = Field(
         "beta",
         description="beta: decayed mean with a prior from type and node; ewma: as stored (kubeRL); none: no say.",
@@ -184,7 +189,7 @@ class Direction(_Group):
     """One direction of network traffic."""
 
     direction: str = Field(min_length=1, description="Name in reasons and metrics.")
-    resource_names: tuple[str, ...] = Field(
+    resource_names: tuple[Text, ...] = Field(
         min_length=1, description="Extended resources in bit/s; a pod's first counts, a node's first is its capacity."
     )
     annotation: str = Field("", description="Bandwidth annotation read where no extended resource is asked for.")
@@ -266,6 +271,15 @@ class Score(_Group):
             raise ValueError(f"no such rule; one of {', '.join(RULES)}")
         return value
 
+    @model_validator(mode="after")
+    def _has_a_say(self) -> Score:
+        if self.balance_weight == self.reward_weight == 0:
+            raise ValueError(
+                "balance_weight and reward_weight are both 0, so all nodes would score alike; give one of them a "
+                "weight, or leave prioritizeVerb out of the scheduler's configuration"
+            )
+        return self
+
 
 class Log(_Group):
     """What is written to standard output."""
@@ -274,16 +288,8 @@ class Log(_Group):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug tells every decision.")
 
 
-class Settings(BaseSettings):
+class Settings(_Group):
     """All settings, by group."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="KUBESTEER_",
-        env_nested_delimiter="__",
-        frozen=True,
-        extra="forbid",
-        nested_model_default_partial_update=True,
-    )
 
     listen: Listen = Listen()
     ops: Ops = Ops()
@@ -307,18 +313,6 @@ class Settings(BaseSettings):
             )
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment over file."""
-        return env_settings, init_settings
-
     def ops_tls(self) -> Tls:
         """TLS of the ops port: probes and Prometheus have no client certificate."""
         return self.tls.model_copy(update={"client_ca_file": None}) if self.ops.tls else Tls()
@@ -330,40 +324,3 @@ class Settings(BaseSettings):
             filter=FilterPolicy(**self.filter.model_dump(exclude={"shortlist"})),
             score=ScorePolicy(**self.score.model_dump(exclude={"charge_ttl_s"})),
         )
-
-
-def load(path: Path | None) -> Settings:
-    """Settings from a YAML file (none: defaults) and the environment. Raises InvalidSettings naming each bad value."""
-    content: Any = {}
-    if path is not None:
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-            raise InvalidSettings(f"settings file {path}: {exc}") from exc
-        if content is None:
-            content = {}
-        if not isinstance(content, dict):
-            raise InvalidSettings(f"settings file {path}: write groups of settings (listen:, cluster:, ...)")
-    unknown = sorted(name for name in os.environ if _names_no_group(name))
-    if unknown:
-        groups = ", ".join(Settings.model_fields)
-        raise InvalidSettings(f"{', '.join(unknown)}: there is no such settings group; one of {groups}")
-    try:
-        return Settings(**content)
-    except ValidationError as exc:
-        raise InvalidSettings("\n".join(_sentence(error) for error in exc.errors())) from exc
-
-
-def _names_no_group(variable: str) -> bool:
-    """A variable that looks like a setting, and would be passed over in silence."""
-    group, separator, _ = variable.upper().removeprefix("KUBESTEER_").partition("__")
-    return variable.upper().startswith("KUBESTEER_") and bool(separator) and group.lower() not in Settings.model_fields
-
-
-def _sentence(error: Any) -> str:
-    """Name, value and rule of one bad setting; what groups have to say of each other names them itself."""
-    if not error["loc"]:
-        return str(error["msg"]).removeprefix("Value error, ")
-    name = ".".join(str(part) for part in error["loc"])
-    rule = "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"]
-    return f"{name}: {rule}, not {shown(error['input'])}"

@@ -43,7 +43,12 @@ def reference() -> str:
                 "```yaml",
                 yaml.safe_dump(Network().model_dump(mode="json"), sort_keys=False) + "```",
             ]
-    lines += ["", "As a variable: `KUBESTEER_<GROUP>__<NAME>`, for example `KUBESTEER_LISTEN__PORT=9000`.", ""]
+    lines += [
+        "",
+        "As a variable: `KUBESTEER_<GROUP>__<NAME>`, for example `KUBESTEER_LISTEN__PORT=9000`;",
+        "a list as `a,b` or as JSON; a whole group is JSON: `KUBESTEER_LISTEN='{\"port\": 9000}'`.",
+        "",
+    ]
     return "\n".join(lines)
 
 

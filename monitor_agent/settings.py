@@ -16,6 +16,7 @@ from kubesteer.model.network import DEFAULT_NETWORK
 _DAY_S = 86_400
 _YEAR_S = 365 * _DAY_S
 
+Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0, le=_YEAR_S)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -37,9 +38,10 @@ class Cluster(Group, frozen=True):
     """How the API server is reached."""
 
     kubeconfig: Annotated[
-        str | None, Meta(description="kubeconfig file, for trials (45 MB more); none takes the pod's service account.")
+        Text | None,
+        Meta(description="kubeconfig file, for trials (45 MB more); none takes the pod's service account."),
     ] = None
-    context: Annotated[str | None, Meta(description="Context in it; none takes the current one.")] = None
+    context: Annotated[Text | None, Meta(description="Context in it; none takes the current one.")] = None
     service_account: Annotated[
         str,
         Meta(
@@ -56,19 +58,19 @@ class Store(Group, frozen=True):
     kind: Annotated[
         Literal["etcd", "memory"], Meta(description="memory keeps nothing: to look at an agent without etcd.")
     ] = "etcd"
-    endpoints: Annotated[list[str], Meta(min_length=1, description="etcd endpoints, host:port.")] = field(
+    endpoints: Annotated[list[Text], Meta(min_length=1, description="etcd endpoints, host:port.")] = field(
         default_factory=lambda: ["127.0.0.1:2379"]
     )
     prefix: Annotated[str, Meta(min_length=1, description="Keys are <prefix>/v1/<node>/<pod type>.")] = "/kubesteer"
-    ca_file: Annotated[str | None, Meta(description="CA of etcd's certificate (PEM); switches TLS on.")] = None
+    ca_file: Annotated[Text | None, Meta(description="CA of etcd's certificate (PEM); switches TLS on.")] = None
     certificate: Annotated[
         Literal["file", "request"],
         Meta(description="request: asked of the API server for this node alone, and kept in cert_file and key_file."),
     ] = "file"
-    cert_file: Annotated[str | None, Meta(description="Client certificate (PEM) for mTLS.")] = None
-    key_file: Annotated[str | None, Meta(description="Its key (PEM).")] = None
-    user: Annotated[str | None, Meta(description="etcd user.")] = None
-    password_file: Annotated[str | None, Meta(description="File with the user's password.")] = None
+    cert_file: Annotated[Text | None, Meta(description="Client certificate (PEM) for mTLS.")] = None
+    key_file: Annotated[Text | None, Meta(description="Its key (PEM).")] = None
+    user: Annotated[Text | None, Meta(description="etcd user.")] = None
+    password_file: Annotated[Text | None, Meta(description="File with the user's password.")] = None
     flush_s: Annotated[Seconds, Meta(description="Changes are gathered this long and written together.")] = 1.0
     longest_wait_s: Annotated[Seconds, Meta(description="Longest wait between attempts while etcd is away.")] = 10.0
     claim_ttl_s: Annotated[
@@ -130,7 +132,8 @@ class Direction(Group, frozen=True):
 
     direction: Annotated[Literal["egress", "ingress"], Meta(description="Which.")]
     resource_names: Annotated[
-        list[str], Meta(min_length=1, description="Extended resources; the first is published, all are read from pods.")
+        list[Text],
+        Meta(min_length=1, description="Extended resources; the first is published, all are read from pods."),
     ]
     annotation: Annotated[str, Meta(description="Bandwidth annotation read where no resource is asked for.")] = ""
     overcommit: Annotated[float, Meta(gt=0, le=1000, description="Published = (speed - reserve) x this.")] = 1.0
@@ -138,7 +141,7 @@ class Direction(Group, frozen=True):
         float, Meta(gt=0, le=1000, description="What the extender allows of SLOs asked for by annotation.")
     ] = 1.0
     speed_bps: Annotated[
-        Annotated[int, Meta(gt=0)] | str | None,
+        Annotated[int, Meta(gt=0)] | Text | None,
         Meta(description="The link's speed in bit/s, such as 10G, where it cannot be read, or is wrong."),
     ] = None
 
@@ -159,7 +162,7 @@ class Network(Group, frozen=True):
     """The node's link: its capacity is published, its traffic is measured."""
 
     publish: Annotated[bool, Meta(description="Publish capacity as the node's extended resources.")] = True
-    interface: Annotated[str | None, Meta(description="The link; none takes the default route's.")] = None
+    interface: Annotated[Text | None, Meta(description="The link; none takes the default route's.")] = None
     trust_virtual: Annotated[bool, Meta(description="Believe the speed that a virtual interface reports.")] = False
     reserve: Annotated[float, Meta(ge=0, lt=1, description="Share of the speed kept back for the system.")] = 0.05
     worse_after_s: Annotated[
@@ -186,8 +189,8 @@ class Network(Group, frozen=True):
 class Kubelet(Group, frozen=True):
     """Traffic of single pods, from the kubelet's /stats/summary."""
 
-    url: Annotated[str | None, Meta(description="Such as https://127.0.0.1:10250; none asks nothing.")] = None
-    ca_file: Annotated[str | None, Meta(description="CA of the kubelet's certificate (PEM).")] = None
+    url: Annotated[Text | None, Meta(description="Such as https://127.0.0.1:10250; none asks nothing.")] = None
+    ca_file: Annotated[Text | None, Meta(description="CA of the kubelet's certificate (PEM).")] = None
     insecure: Annotated[bool, Meta(description="Do not check its certificate, which is often signed by itself.")] = (
         False
     )
@@ -197,10 +200,10 @@ class Kubelet(Group, frozen=True):
 class Measure(Group, frozen=True):
     """The application's own measure, 0 worst .. 1 best, from Prometheus; kubesteer.io/reward on a pod comes over it."""
 
-    prometheus: Annotated[str | None, Meta(description="URL, such as http://prometheus.monitoring:9090.")] = None
+    prometheus: Annotated[Text | None, Meta(description="URL, such as http://prometheus.monitoring:9090.")] = None
     every_s: Annotated[Seconds, Meta(description="How often the queries are evaluated.")] = 30.0
     queries: Annotated[
-        dict[str, str],
+        dict[str, Text],
         Meta(description="PromQL by pod type; its answer is told apart by the labels namespace and pod."),
     ] = field(default_factory=dict)
 
@@ -208,19 +211,20 @@ class Measure(Group, frozen=True):
 class Ops(Group, frozen=True):
     """Health and metrics."""
 
-    host: Annotated[str, Meta(description="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
+    host: Annotated[Text, Meta(description="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = 8890
     probes_host: Annotated[
-        str | None,
+        Text | None,
         Meta(
             description="One more address, at the same port, for the kubelet's probes alone: health without TLS, with "
-            "connections of its own. 127.0.0.1 where host is the node's address; none has health at host alone."
+            "connections of its own. 127.0.0.1 where host is the node's address; none has health at host alone.",
         ),
     ] = None
     cert_file: Annotated[
-        str | None, Meta(description="Server certificate (PEM); switches TLS on. Read again when it changes.")
+        Text | None,
+        Meta(description="Server certificate (PEM); switches TLS on. Read again when it changes."),
     ] = None
-    key_file: Annotated[str | None, Meta(description="Its key (PEM).")] = None
+    key_file: Annotated[Text | None, Meta(description="Its key (PEM).")] = None
     auth: Annotated[
         Literal["none", "kubernetes"],
         Meta(
@@ -229,7 +233,7 @@ class Ops(Group, frozen=True):
         ),
     ] = "none"
     audiences: Annotated[
-        list[str], Meta(description="Tokens must be for one of these audiences; none takes the API server's own.")
+        list[Text], Meta(description="Tokens must be for one of these audiences; none takes the API server's own.")
     ] = field(default_factory=list)
 
 

@@ -114,7 +114,7 @@ def test_the_keeper_takes_its_settings(folder: str) -> None:
         ("certificates: {leaf_days: 0}", "certificates.leaf_days"),
         ("certificates: {make: true, leaf_days: 400}", "is not above 0 and below"),
         ("etcd: [", "expected"),
-        ("- 1", "Expected `object`"),
+        ("- 1", "write groups of settings"),
     ],
 )
 def test_settings_that_cannot_be_used_are_named(tmp_path: Path, text: str, said: str) -> None:

@@ -15,7 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from extender import settings as extender_settings
+from extender import settings_file as extender_settings
 from kubesteer.schedulerconfig.minors import TESTED
 from kubesteer.schedulerconfig.score_plugins import default_weights, share_weight
 from monitor_agent import settings_file as agent_settings

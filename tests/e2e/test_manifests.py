@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from extender import settings as extender_settings
+from extender import settings_file as extender_settings
 from kubesteer.clients.kubernetes.access import Access
 from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.kubernetes.own_node import OwnNode

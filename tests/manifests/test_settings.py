@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from extender import settings as extender_settings
+from extender import settings_file as extender_settings
 from kubesteer.cli.keeping import settings as keep_settings
-from kubesteer.model.errors import InvalidSettings
 from monitor_agent import settings_file as agent_settings
 from monitor_agent.settings import Settings as AgentSettings
 
@@ -127,7 +126,7 @@ def test_a_service_takes_its_variable_over_its_file(name: str, monkeypatch: pyte
     assert before != after
 
 
-def test_a_variable_that_kubernetes_makes_of_a_service_would_stop_an_agent() -> None:
-    """Why enableServiceLinks is off."""
-    with pytest.raises(InvalidSettings, match="no such settings group"):
-        agent_settings.load(AGENT_FILES[0], {"KUBESTEER_AGENT_SERVICE_HOST": "10.96.0.7"})
+def test_variables_that_kubernetes_makes_of_services_stop_no_agent() -> None:
+    """The manifests switch service links off; a deployment of one's own may not."""
+    links = {"KUBESTEER_AGENT_SERVICE_HOST": "10.96.0.7", "KUBESTEER_AGENT_PORT": "tcp://10.96.0.7:8890"}
+    assert agent_settings.load(AGENT_FILES[0], links) == agent_settings.load(AGENT_FILES[0], {})

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from extender.app import build
-from extender.settings import load
+from extender.settings_file import load
 from kubesteer.clients.kubernetes.reviews import ALLOWED_S, REFUSED_S, Reviews
 from kubesteer.model.errors import InvalidSettings
 from tests.builders import pod

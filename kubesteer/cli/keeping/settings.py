@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta, field
 
 from kubesteer.certificates.values import MAINTENANCE, Lives
+from kubesteer.clients.settings.given import given
+from kubesteer.clients.settings.structs import converted, known_in
 from kubesteer.model.errors import InvalidSettings
 
+Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Days = Annotated[float, Meta(gt=0, le=36_500)]
 
@@ -24,8 +26,10 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Cluster(Group, frozen=True):
     """How the API server is reached, and where kubesteer is."""
 
-    kubeconfig: Annotated[str | None, Meta(description="kubeconfig file; none takes the pod's service account.")] = None
-    context: Annotated[str | None, Meta(description="Context in it; none takes the current one.")] = None
+    kubeconfig: Annotated[Text | None, Meta(description="kubeconfig file; none takes the pod's service account.")] = (
+        None
+    )
+    context: Annotated[Text | None, Meta(description="Context in it; none takes the current one.")] = None
     namespace: Annotated[str, Meta(min_length=1, description="kubesteer's namespace.")] = "kubesteer"
     timeout_s: Annotated[Seconds, Meta(description="Longest wait for an answer.")] = 30.0
 
@@ -58,7 +62,7 @@ class Etcd(Group, frozen=True):
     """Users, roles and authentication of etcd."""
 
     manage: Annotated[bool, Meta(description="Keep users and roles, and authentication on.")] = True
-    endpoints: Annotated[list[str], Meta(min_length=1, description="etcd endpoints, host:port.")] = field(
+    endpoints: Annotated[list[Text], Meta(min_length=1, description="etcd endpoints, host:port.")] = field(
         default_factory=lambda: ["kubesteer-etcd.kubesteer.svc:2379"]
     )
     prefix: Annotated[str, Meta(min_length=1, description="As in the services' settings.")] = "/kubesteer"
@@ -80,7 +84,7 @@ class Pace(Group, frozen=True):
 class Ops(Group, frozen=True):
     """Health and metrics."""
 
-    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    host: Annotated[Text, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="Port; 0 takes a free one.")] = 8891
 
 
@@ -102,15 +106,8 @@ class KeeperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 def load(path: Path | None) -> KeeperSettings:
-    """The settings of a file (none: defaults). Raises InvalidSettings that names the field."""
-    if path is None:
-        return KeeperSettings()
-    try:
-        settings = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, KeeperSettings)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise InvalidSettings(f"{path}: {exc}") from exc
-    except msgspec.ValidationError as exc:
-        raise InvalidSettings(f"{path}: {str(exc).replace('`$.', '`')}") from exc
+    """The settings of a file (none: defaults). Raises InvalidSettings that names each bad field."""
+    settings = converted(given(path, known_in(KeeperSettings)), KeeperSettings)
     if settings.etcd.per_node and not (settings.certificates.make and settings.etcd.manage):
         raise InvalidSettings(f"{path}: etcd.per_node needs certificates.make and etcd.manage; set both to true")
     try:
