@@ -16,6 +16,7 @@ import msgspec
 
 from kubesteer.clients.kubernetes.access import Access, LoadAccess
 from kubesteer.clients.kubernetes.objects import Status
+from kubesteer.clients.kubernetes.unreadable import UNREADABLE
 from kubesteer.model.errors import ClusterUnavailable, InvalidSettings
 
 GONE = 410
@@ -26,6 +27,7 @@ STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 """Merges lists that have a key, such as conditions by their type; a merge patch replaces them."""
 UNAUTHORIZED = 401
 _FIRST_ERROR = 400
+_LONGEST_WAIT_S = 300.0
 _HEADERS = {
     # Compressing costs the server and us more than the bytes it saves.
     "Accept-Encoding": "identity",
@@ -174,11 +176,11 @@ class ApiServer:
 def _refusal(request: _Request, response: aiohttp.ClientResponse, body: bytes) -> ApiRefused:
     try:
         message = msgspec.json.decode(body, type=Status).message
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         message = None
     wait = response.headers.get("Retry-After", "")
     return ApiRefused(
         f"{request}: the API server answered {response.status}: {message or response.reason}",
         status=response.status,
-        retry_after_s=float(wait) if wait.isdecimal() else 0.0,
+        retry_after_s=min(float(wait), _LONGEST_WAIT_S) if wait.isdecimal() else 0.0,
     )

@@ -148,8 +148,8 @@ ObjectT = TypeVar("ObjectT", bound=Object)
 class Page(Part, Generic[ObjectT]):
     """One page of a list."""
 
+    items: list[ObjectT] | None
     metadata: ListMeta = msgspec.field(default_factory=ListMeta)
-    items: list[ObjectT] | None = None
 
 
 class WatchEvent(Part):
@@ -177,8 +177,14 @@ class Named(Part):
 class RawList(Part):
     """One page whose objects are decoded one by one."""
 
+    items: list[msgspec.Raw] | None
     metadata: ListMeta = msgspec.field(default_factory=ListMeta)
-    items: list[msgspec.Raw] | None = None
+
+
+class Listed(Part):
+    """A page without its objects."""
+
+    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
 
 
 class Added(Part, Generic[ObjectT], tag_field="type", tag="ADDED"):

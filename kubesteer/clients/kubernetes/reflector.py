@@ -31,6 +31,7 @@ from kubesteer.clients.kubernetes.objects import (
 )
 from kubesteer.clients.kubernetes.resource import (
     LineSplitter,
+    LineTooLong,
     Resource,
     continue_token,
     decode_page,
@@ -138,14 +139,17 @@ class Reflector(Generic[ObjectT]):
             if ahead is not None:
                 ahead.cancel()
                 await asyncio.gather(ahead, return_exceptions=True)
-        await self._forget(list(self.known - seen))
+        # One of those that it seems to lack may be the object whose name cannot be read.
+        is_whole = "" not in seen
+        if is_whole:
+            await self._forget(list(self.known - seen))
         for key in self.skipped.keys() - odd:
             del self.skipped[key]
         self._version = version
         self._list_is_proven = False
         self.lists += 1
         self.synced = True
-        if self._resource.listed is not None:
+        if is_whole and self._resource.listed is not None:
             self._resource.listed(seen, asked_s)
 
     async def _page(self, token: str) -> bytes:
@@ -190,7 +194,7 @@ class Reflector(Generic[ObjectT]):
         body = await self._api.get(self._resource.path, {"limit": "1"})
         self._heard()
         now = listed_version(body)
-        if now.isdecimal() and self._version.isdecimal() and int(now) < int(self._version):
+        if _is_older(now, self._version):
             raise ListAnew(f"{self._resource.path}: the server went back from version {self._version} to {now}")
 
     async def _watch(self) -> None:
@@ -221,6 +225,8 @@ class Reflector(Generic[ObjectT]):
                         # What a half line tells is still to come: only what came before it has been applied.
                         self._tell_heard(lines, arrived_s if split.is_empty else before_s)
                         before_s = arrived_s if chunk else None
+        except LineTooLong as exc:
+            raise ListAnew(f"{self._resource.path}: {exc}") from exc
         except ApiRefused as exc:
             if _is_gone(exc):
                 raise ListAnew(str(exc)) from exc
@@ -271,7 +277,7 @@ class Reflector(Generic[ObjectT]):
     def _take(self, key: str, item: ObjectT) -> bool:
         try:
             self._resource.put(item)
-        except (InvalidQuantity, ArithmeticError, ValueError) as exc:
+        except InvalidQuantity as exc:
             self._skip(key, full_name(item.metadata), str(exc))
             return False
         self.known.add(key)
@@ -308,6 +314,13 @@ def _metadata_in(line: bytes) -> Metadata:
         return named(msgspec.json.decode(line, type=WatchEvent).object)
     except UNREADABLE:
         return metadata_of(line)
+
+
+def _is_older(version: str, known: str) -> bool:
+    """Versions are whole numbers of any length, and int() refuses long ones."""
+    if not all(each.isascii() and each.isdecimal() for each in (version, known)):
+        return False
+    return (len(version), version) < (len(known), known)
 
 
 def _is_gone(exc: ClusterUnavailable) -> bool:

@@ -18,6 +18,7 @@ from kubesteer.clients.kubernetes.objects import (
     Bookmark,
     Deleted,
     Failure,
+    Listed,
     ListMeta,
     Metadata,
     Modified,
@@ -152,20 +153,22 @@ def continue_token(body: bytes) -> str:
     """Where the next page begins, empty on the last page; read before the page is decoded, and far cheaper."""
     end = body.find(b'"items"', 0, _HEAD_B)
     if end < 0:
-        return msgspec.json.decode(body, type=RawList).metadata.continue_
+        return msgspec.json.decode(body, type=Listed).metadata.continue_
     found = _CONTINUE.search(body, 0, end)
     return found[1].decode() if found else ""
 
 
 def listed_version(body: bytes) -> str:
     """The version at which a list was made, whatever it holds."""
-    return msgspec.json.decode(body, type=RawList).metadata.resource_version
+    return msgspec.json.decode(body, type=Listed).metadata.resource_version
 
 
 def decode_page(
     body: bytes, resource: Resource[ObjectT]
 ) -> tuple[ListMeta, Sequence[ObjectT], Mapping[str, tuple[str, str]]]:
     """A page's metadata, its objects, and (name, why) by key of those that cannot be decoded.
+
+    The key is empty where not even that can be told.
 
     Raises one of UNREADABLE for a body that is no list.
     """
@@ -187,7 +190,8 @@ def _decode_one_by_one(
             items.append(resource.item.decode(raw))
         except UNREADABLE as exc:
             found = named(raw)
-            odd[resource.key(found)] = (full_name(found), told(exc, raw))
+            key = resource.key(found) if found.uid and found.name else ""
+            odd[key] = (full_name(found) or "without a name", told(exc, raw))
     return metadata, items, odd
 
 
@@ -202,6 +206,10 @@ def _raw_page(body: bytes) -> tuple[ListMeta, Sequence[bytes | msgspec.Raw]]:
     return page.metadata, page.items or ()
 
 
+class LineTooLong(ClusterUnavailable):
+    """No object is as long as this line of a watch."""
+
+
 class LineSplitter:
     """Whole lines out of chunks that end anywhere; a last half waits for its end, up to LONGEST_LINE_B."""
 
@@ -210,19 +218,19 @@ class LineSplitter:
         self._waiting_b = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that this chunk completes. Raises ClusterUnavailable for a line without an end."""
+        """The lines that this chunk completes. Raises LineTooLong."""
         whole = chunk.split(b"\n")
         rest = whole.pop()
+        self._waiting_b += len(whole[0] if whole else rest)
+        if self._waiting_b > LONGEST_LINE_B:
+            raise LineTooLong(f"a line of the watch is longer than {LONGEST_LINE_B} bytes")
         if whole and self._parts:
             whole[0] = b"".join((*self._parts, whole[0]))
             self._parts.clear()
         if whole:
-            self._waiting_b = 0
+            self._waiting_b = len(rest)
         if rest:
             self._parts.append(rest)
-            self._waiting_b += len(rest)
-            if self._waiting_b > LONGEST_LINE_B:
-                raise ClusterUnavailable(f"a line of the watch is longer than {LONGEST_LINE_B} bytes")
         return whole
 
     @property

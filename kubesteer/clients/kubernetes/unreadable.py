@@ -16,7 +16,8 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are no JSON, no UTF-8 or nested too deep, and for another shape."""
 
 _HEAD_B = 8192
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]|[\s,:]+|true|false|null|[-+.0-9eE]+', re.DOTALL)
+_OPENER = {b"}": b"{", b"]": b"["}
 _TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Z]+)"')
 _ITEMS = re.compile(rb'"items"\s*:\s*\[')
 _METADATA = re.compile(rb'"metadata"\s*:\s*\{')
@@ -41,25 +42,32 @@ def metadata_of(raw: bytes) -> Metadata:
 
 
 def page_of(body: bytes) -> tuple[ListMeta, Sequence[bytes]] | None:
-    """A page's metadata and the bytes of its objects; None for what is no whole page."""
+    """A page's metadata and the bytes of its objects.
+
+    None for what is no whole page, or where nobody can say where its objects end: what it lacks would be deleted.
+    """
     start = _ITEMS.search(body)
     if start is None:
         return None
     head = body[: min(start.start(), _HEAD_B)]
     items: list[bytes] = []
-    depth, begin = 0, 0
-    for token in _TOKEN.finditer(body, start.end()):
+    opened, begin, at = [b"["], 0, start.end()
+    while opened:
+        token = _TOKEN.match(body, at)
+        if token is None:
+            return None
+        at = token.end()
         if token[0] in (b"{", b"["):
-            begin = token.start() if depth == 0 else begin
-            depth += 1
-        elif token[0] in (b"}", b"]"):
-            depth -= 1
-            if depth == 0:
-                items.append(body[begin : token.end()])
-            elif depth < 0:
-                meta = ListMeta(_field(head, b"resourceVersion") or "", _field(head, b"continue") or "")
-                return meta, items
-    return None
+            begin = token.start() if len(opened) == 1 else begin
+            opened.append(token[0])
+        elif token[0] in _OPENER:
+            if opened.pop() != _OPENER[token[0]]:
+                return None
+            if len(opened) == 1:
+                items.append(body[begin:at])
+    if body[at:].strip() != b"}":
+        return None
+    return ListMeta(_field(head, b"resourceVersion") or "", _field(head, b"continue") or ""), items
 
 
 def _field(head: bytes, name: bytes) -> str | None:
