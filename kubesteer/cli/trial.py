@@ -10,13 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from kubesteer.cli.rewards_tables import plain
+from kubesteer.clients.file_reading import read_whole
+from kubesteer.clients.kubernetes.manifest import read_manifest
+from kubesteer.clients.plain_yaml import documents
+from kubesteer.model.errors import InvalidInput
+from kubesteer.model.network import DEFAULT_NETWORK
 
 _PODS = Path("examples/pods.yaml")
 _CLUSTER = Path("examples/cluster.yaml")
@@ -46,7 +50,7 @@ def try_pods(
     as_json:
         Print the extender's answers instead of tables.
     """
-    asked = _read(_or_example(pods, _PODS, "name a YAML list of pods: kubesteer try PODS"))
+    asked = _read(_or_example(pods, _PODS, "name a YAML list of pods: kubesteer try PODS"))[0]
     if not (nodes or cluster) and (kind := _cluster_kind(ops)) != "file":
         sys.exit(f"the extender's nodes come from {kind}, and its ops port does not list them; {_NAME_NODES}")
     names = list(nodes) or _node_names(_or_example(cluster, _CLUSTER, _NAME_NODES))
@@ -76,15 +80,19 @@ def _cluster_kind(ops: str) -> str:
     sys.exit(f"--ops {ops} is no extender's ops port")
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> list[Any]:
+    """The documents of the file."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as exc:
+        return documents(read_whole(path)) or sys.exit(f"{path}: there is nothing in it")
+    except (OSError, InvalidInput) as exc:
         sys.exit(f"{path}: {exc}")
 
 
 def _node_names(cluster: Path) -> list[str]:
-    return [item["metadata"]["name"] for item in _read(cluster)["items"] if item["kind"] == "Node"]
+    try:
+        return list(read_manifest(read_whole(cluster), DEFAULT_NETWORK).nodes)
+    except (OSError, InvalidInput) as exc:
+        sys.exit(f"{cluster}: {exc}")
 
 
 def _ask(ops: str, path: str, arguments: dict[str, Any] | None = None) -> Any:

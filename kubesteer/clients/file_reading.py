@@ -20,6 +20,8 @@ _SMALL_BYTES = 32 << 10
 """Read in a thread, in some milliseconds; a process costs a quarter of a second."""
 _LONGEST_S = 120
 _MOST_MEMORY_B = 4 << 30
+_LESS_URGENT = 10
+"""Niceness: answers come before a reading."""
 _REFUSED = 3
 """Exit code of the process: the input cannot be used, and the output says why."""
 
@@ -51,6 +53,7 @@ def answer(read: Read) -> None:
     """In the process: reads standard input, writes what `read` makes of it, and ends."""
     import resource  # noqa: PLC0415 - only the process needs it
 
+    os.nice(_LESS_URGENT)
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY_B, _MOST_MEMORY_B))
     resource.setrlimit(resource.RLIMIT_CPU, (_LONGEST_S, _LONGEST_S))
     try:

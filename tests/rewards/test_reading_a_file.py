@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kubesteer.clients.rewards.file import FileSource, parse_rewards
+from kubesteer.clients.rewards.file_writer import FileWriter
 from kubesteer.model.errors import InvalidRecord
 from kubesteer.model.reward import RewardRecord
 from kubesteer.rewards.table import RewardTable
@@ -111,3 +112,27 @@ async def test_a_link_that_is_swapped_is_a_change(tmp_path: Path) -> None:
         (tmp_path / "new").symlink_to(tmp_path / "two")
         (tmp_path / "new").rename(path)
         await eventually(lambda: means(table) == {"n1": 0.9})
+
+
+async def test_names_that_look_like_numbers_are_written_so_that_they_are_read_again(tmp_path: Path) -> None:
+    """YAML's older schema takes 1e3 for text and writes it bare; the one that is read by takes it for a number."""
+    path = tmp_path / "rewards.yaml"
+    path.write_text("[]\n")
+    writer = FileWriter(path, unix_clock=lambda: LOADED_AT_S)
+    for name in ("1e3", "12E5", "=", "yes", "2026-11-22"):
+        await writer.put(RewardRecord(name, name, 0.5, 1, LOADED_AT_S))
+    assert [(r.node, r.pod_type) for r in await writer.list()] == [
+        ("1e3", "1e3"),
+        ("12E5", "12E5"),
+        ("=", "="),
+        ("yes", "yes"),
+        ("2026-11-22", "2026-11-22"),
+    ]
+
+
+async def test_a_large_rewards_file_is_read_like_a_small_one(tmp_path: Path) -> None:
+    table, path = RewardTable(), tmp_path / "rewards.yaml"
+    path.write_text("".join(f"- {{node: n{i}, podType: web, mean: 0.5, evidence: 4}}\n" for i in range(2000)))
+    assert path.stat().st_size > 32 << 10
+    async with running(quick_source(path, table)):
+        await eventually(lambda: len(means(table)) == 2000)
