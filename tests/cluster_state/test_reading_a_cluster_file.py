@@ -255,10 +255,12 @@ async def test_all_faults_are_told_the_first_of_them_in_full(
     async with reading(path, sink) as source:
         await until(lambda: source.status().nodes_synced)
         told = source.status().last_error or ""
+        path.write_text(path.read_text() + "\n")
+        await until(lambda: source.status().relists == 1)
     assert all(f"Pod 'default/p{i}': " in told for i in range(3))
     assert told.endswith("; and 2 more, 5 in all")  # 5 - 3
     assert (source.status().nodes, source.status().pods, source.status().skipped) == (1, 1, 5)
-    assert f"cluster file {path} read: nodes: 1, pods: 1, faults: 5" in caplog.messages
+    assert f"cluster file {path} read again: nodes: 1, pods: 1, faults: 5" in caplog.messages
 
 
 async def test_a_file_without_a_node_is_ready_and_says_so(tmp_path: Path, sink: RecordingSink) -> None:

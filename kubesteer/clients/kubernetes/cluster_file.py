@@ -134,13 +134,9 @@ class FileSource:
             skipped=len(head["faults"]),
             last_error=fault and f"cluster file {self._path}: {fault}",
         )
-        _log.info(
-            "cluster file %s read: nodes: %d, pods: %d, faults: %d",
-            self._path,
-            len(nodes),
-            len(pods),
-            len(head["faults"]),
-        )
+        if before.nodes_synced:  # the service tells of the first
+            counts = len(nodes), len(pods), len(head["faults"])
+            _log.info("cluster file %s read again: nodes: %d, pods: %d, faults: %d", self._path, *counts)
 
 
 async def _let_others(count: int) -> None:
