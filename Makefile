@@ -108,9 +108,10 @@ sbom: $(INSTALLED) ## What the image is made of, as CycloneDX, the same bytes fo
 chart: $(INSTALLED) ## Make chart/templates from manifests/
 	@$(RUN) -m tests.chart
 
-docs: $(INSTALLED) ## Write what is generated: docs/settings.md, docs/agent-settings.md
+docs: $(INSTALLED) ## Write what is generated: docs/settings.md, docs/agent-settings.md, docs/metrics.md
 	@$(RUN) -m extender settings > docs/settings.md
 	@$(RUN) -m monitor_agent settings > docs/agent-settings.md
+	@$(RUN) -m tests.metrics_page > docs/metrics.md
 
 lock: $(INSTALLED) ## Resolve the newest versions and write the hashed requirements files
 	@$(UV) lock -q --upgrade

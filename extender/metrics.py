@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
+from kubesteer.clients.build_info import tell_build
 from kubesteer.clients.kept_counter import KeptCounter
 from kubesteer.placement.verdicts import Cause
 
@@ -26,6 +27,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        tell_build(self.registry)
         latency = Histogram(
             "kubesteer_request_seconds",
             "Time in a verb, body read.",

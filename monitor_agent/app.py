@@ -53,7 +53,7 @@ async def run(settings: Settings, environ: Mapping[str, str], log: Log, lines_dr
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with _outside(settings, environ, node, holder) as outside:
         agent = build(settings, node, holder, outside, Environment(Random(os.urandom(16))), log)  # noqa: S311
-        agent.metrics.kept_counter("log_lines_dropped", "Lines of the log that found no room.", lines_dropped)
+        agent.metrics.lines_dropped(lines_dropped)
         ops = settings.ops
         reviews = Reviews(outside.api, audiences=ops.audiences) if ops.auth == "kubernetes" else None
         async with (

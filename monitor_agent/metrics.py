@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.process_collector import ProcessCollector
 
+from kubesteer.clients.build_info import tell_build
 from kubesteer.clients.kept_counter import KeptCounter
 from kubesteer.model.network import EGRESS, INGRESS
 
@@ -20,8 +21,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        tell_build(self.registry)
         self.outcomes = self._counter("outcomes", "Outcomes that changed a belief.")
-        self.failures = self._counter("failures", "Of these, outcomes below 0.5.")
+        self.failures = self._counter("failures", "Outcomes below 0.5, of those that changed a belief.")
         self.bad_measures = self._counter("bad_measures", "Measures of applications that cannot be used.")
         self.writes = self._counter("writes", "Writes to the store that were confirmed.")
         self.failed_writes = self._counter("failed_writes", "Writes to the store that were not confirmed.")
@@ -45,9 +47,9 @@ class Metrics:
         """A gauge that is read when it is asked for."""
         Gauge(f"{_PREFIX}_{name}", meaning, registry=self.registry).set_function(value)
 
-    def kept_counter(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """A counter that somebody else keeps, read when it is asked for."""
-        KeptCounter(self.registry, f"{_PREFIX}_{name}", meaning, value)
+    def lines_dropped(self, value: Callable[[], float]) -> None:
+        """Tell how many lines of the log were lost."""
+        KeptCounter(self.registry, f"{_PREFIX}_log_lines_dropped", "Lines of the log that found no room.", value)
 
     def _counter(self, name: str, meaning: str) -> Counter:
         return Counter(f"{_PREFIX}_{name}", meaning, registry=self.registry)

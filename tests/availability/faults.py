@@ -67,30 +67,30 @@ def rolled_out(stand: Stand, for_s: float) -> str:
 
 def leader_killed(stand: Stand, for_s: float) -> str:
     """The member that leads dies, and comes back with its data."""
-    leader, resyncs = stand.members.leader(), stand.metric("kubesteer_rewards_resyncs")
+    leader, resyncs = stand.members.leader(), stand.metric("kubesteer_rewards_resyncs_total")
     ends_s = time.monotonic() + for_s
     stand.members.kill(leader)
     assert stand.members.leader() != leader
     time.sleep(max(0.0, ends_s - time.monotonic()))
-    told = stand.metric("kubesteer_rewards_resyncs") - resyncs
+    told = stand.metric("kubesteer_rewards_resyncs_total") - resyncs
     stand.members.restart(leader)
-    return f"`kubesteer_rewards_resyncs` +{told:.0f}"
+    return f"`kubesteer_rewards_resyncs_total` +{told:.0f}"
 
 
 def member_lost(stand: Stand, for_s: float) -> str:
     """One member and its data are gone; two go on; a new one takes its place half way."""
-    gone, resyncs = (stand.members.leader() + 1) % 3, stand.metric("kubesteer_rewards_resyncs")
+    gone, resyncs = (stand.members.leader() + 1) % 3, stand.metric("kubesteer_rewards_resyncs_total")
     ends_s = time.monotonic() + for_s
     stand.members.lose(gone)
     time.sleep(for_s / 2)
     stand.members.replace(gone)
     time.sleep(max(0.0, ends_s - time.monotonic()))
-    return f"`kubesteer_rewards_resyncs` +{stand.metric('kubesteer_rewards_resyncs') - resyncs:.0f}"
+    return f"`kubesteer_rewards_resyncs_total` +{stand.metric('kubesteer_rewards_resyncs_total') - resyncs:.0f}"
 
 
 def api_server_restarted(stand: Stand, for_s: float) -> str:
     """Killed and started again at once; the scheduler too, where it gave up its lease."""
-    ends_s, relists = time.monotonic() + for_s, stand.metric("kubesteer_cluster_relists")
+    ends_s, relists = time.monotonic() + for_s, stand.metric("kubesteer_cluster_relists_total")
     killed_s = time.monotonic()
     stand.plane.kill(API_SERVER)
     failing = stand.replicas[0]
@@ -105,8 +105,8 @@ def api_server_restarted(stand: Stand, for_s: float) -> str:
         stand.start_scheduler()
         again = "; kube-scheduler lost its lease and was started again"
     time.sleep(max(0.0, ends_s - time.monotonic()))
-    told = stand.metric("kubesteer_cluster_relists") - relists
-    return f"`/readyz`, for {away_s:.1f} s; `kubesteer_cluster_relists` +{told:.0f}{again}"
+    told = stand.metric("kubesteer_cluster_relists_total") - relists
+    return f"`/readyz`, for {away_s:.1f} s; `kubesteer_cluster_relists_total` +{told:.0f}{again}"
 
 
 def certificates_rotated(stand: Stand, for_s: float) -> str:
@@ -164,11 +164,11 @@ def api_server_cut_off(stand: Stand, for_s: float) -> str:
     charged = stand.metric("kubesteer_charges")
     with stand.to_api_server.frozen():
         time.sleep(for_s / 2)
-        middle = stand.metric("kubesteer_cluster_events")
+        middle = stand.metric("kubesteer_cluster_events_total")
         time.sleep(for_s / 2)
-        after, charges = stand.metric("kubesteer_cluster_events"), stand.metric("kubesteer_charges")
+        after, charges = stand.metric("kubesteer_cluster_events_total"), stand.metric("kubesteer_charges")
     assert after == middle, f"events came through: {middle} {after}"
-    return f"`rate(kubesteer_cluster_events)` is 0; `kubesteer_charges` {charges:.0f} (before: {charged:.0f})"
+    return f"`rate(kubesteer_cluster_events_total)` is 0; `kubesteer_charges` {charges:.0f} (before: {charged:.0f})"
 
 
 FAULTS = {

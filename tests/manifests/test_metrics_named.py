@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import platform
 import re
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 import pytest
-from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client import Metric
 
-from kubesteer.cli.keeping.loop import Metrics as KeeperMetrics
-from kubesteer.cli.keeping.loop import Round
-from kubesteer.clients.rewards.memory import MemoryStore
-from kubesteer.clients.rewards.memory_column import MemoryColumnStore
-from tests.agent.builders import NODE
-from tests.agent.harness import agent_on
-from tests.cluster_state.fake_api import FakeApi
-from tests.service.harness import service
+from tests.metrics_page import page, registries
 
-from .written import MANIFESTS, written
+from .written import MANIFESTS, ROOT, written
 
 OTHERS = {
     "up": {"job"},
@@ -39,6 +33,7 @@ WORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "bool", "grou
 PARTS = ("", "_bucket", "_count", "_sum", "_total")
 
 Known = Mapping[str, set[str]]
+Told = Mapping[str, list[Metric]]
 
 
 def expressions() -> list[tuple[str, str]]:
@@ -61,42 +56,76 @@ def labels_in(expression: str) -> set[str]:
     return {label.strip() for group in grouped for label in group.split(",")} | set(matched)
 
 
-def families(text: str) -> Iterator[tuple[str, set[str]]]:
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            yield sample.name, set(sample.labels)
-
-
-def keeper_page() -> str:
-    """Metrics of a keeper after a round in which one certificate was there."""
-    metrics, now = KeeperMetrics(), datetime(2026, 1, 1, tzinfo=UTC)
-    metrics.see(Round(done={}, faults={}, ends={"kubesteer-etcd-server": now + timedelta(days=60)}), {}, {}, now)
-    return generate_latest(metrics.registry).decode()
+@pytest.fixture(scope="module")
+def told() -> Told:
+    """What the services and the keeper tell."""
+    return asyncio.run(registries())
 
 
 @pytest.fixture
-async def known() -> Known:
-    """Names of samples as they are scraped from both services and the keeper, and their labels."""
-    pages = [(await service().ops("/metrics")).text, keeper_page()]
-    async with FakeApi() as api:
-        store = MemoryColumnStore(MemoryStore("/kubesteer"), node=NODE, holder="agent-1")
-        async with agent_on(api, store) as running:
-            pages.append(generate_latest(running.agent.metrics.registry).decode())
+def known(told: Told) -> Known:
+    """Names of samples as they are scraped, and their labels."""
     found: dict[str, set[str]] = {}
-    for page in pages:
-        for name, labels in families(page):
-            found.setdefault(name, set()).update(labels)
+    for sample in (sample for metrics in told.values() for metric in metrics for sample in metric.samples):
+        found.setdefault(sample.name, set()).update(sample.labels)
     return found
 
 
-async def test_every_metric_that_is_named_exists(known: Known) -> None:
+def test_every_metric_that_is_named_exists(known: Known) -> None:
     missing = {
         (where, name) for where, text in expressions() for name in metrics_in(text) if name not in {*known, *OTHERS}
     }
     assert missing == set()
 
 
-async def test_every_label_that_is_asked_for_is_on_the_metric_or_added_by_the_scrape(known: Known) -> None:
+def rated_in(text: str) -> set[str]:
+    """Metrics whose growth is asked for."""
+    return set(re.findall(r"\b(?:rate|irate|increase)\(\s*(\w+)", text))
+
+
+def test_only_what_counts_up_is_asked_for_its_growth(told: Told) -> None:
+    counters = {
+        sample.name
+        for metrics in told.values()
+        for metric in metrics
+        for sample in metric.samples
+        if metric.type in {"counter", "histogram"}
+    }
+    pages = [(page.name, page.read_text()) for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]]
+    asked = {(where, name) for where, text in [*expressions(), *pages] for name in rated_in(text)}
+    assert any(where == "operations.md" for where, _ in asked), "it has such an expression"
+    of_others = {name for _, name in asked if not name.startswith("kubesteer_") and name.endswith("_total")}
+    assert {(where, name) for where, name in asked if name not in counters | of_others} == set()
+
+
+def test_a_metric_is_a_counter_just_when_its_name_says_so(told: Told) -> None:
+    for metrics in told.values():
+        for metric in metrics:
+            for sample in metric.samples:
+                if not sample.name.startswith("process_") and metric.type != "histogram":
+                    assert sample.name.endswith(("_total", "_created")) == (metric.type == "counter"), sample.name
+
+
+def test_what_only_grows_is_a_counter(told: Told) -> None:
+    types = {metric.name: metric.type for metric in told["extender"]}
+    grow = ("cluster_relists", "cluster_events", "rewards_resyncs", "log_lines_dropped")
+    assert {types[f"kubesteer_{name}"] for name in grow} == {"counter"}
+    assert {types[f"kubesteer_{name}"] for name in ("cluster_skipped", "rewards_skipped", "charges")} == {"gauge"}
+
+
+def test_every_service_tells_what_it_was_built_from(told: Told) -> None:
+    for service, metrics in told.items():
+        [build] = [metric for metric in metrics if metric.name == "kubesteer_build_info"]
+        [sample] = build.samples
+        assert sample.labels == {"version": version("kubesteer"), "python": platform.python_version()}, service
+        assert (sample.value, build.type) == (1, "gauge")
+
+
+def test_docs_metrics_md_tells_what_the_services_tell(told: Told) -> None:
+    assert (ROOT / "docs/metrics.md").read_text() == page(told), "run `make docs`"
+
+
+def test_every_label_that_is_asked_for_is_on_the_metric_or_added_by_the_scrape(known: Known) -> None:
     for where, text in expressions():
         on = {label for name in metrics_in(text) for label in {**known, **OTHERS}[name]}
         assert labels_in(text) <= on | FROM_PROMETHEUS, where

@@ -18,7 +18,7 @@ from tests.service.harness import START_S, Service, args, service
 WANTED = {
     "kubesteer_request_seconds", "kubesteer_candidates", "kubesteer_refused_nodes", "kubesteer_none_fit",
     "kubesteer_deadline_hits", "kubesteer_errors", "kubesteer_suspect_units", "kubesteer_unsynced_decisions",
-    "kubesteer_ready", "kubesteer_cluster_age_seconds", "kubesteer_cluster_relists", "kubesteer_cluster_events",
+    "kubesteer_build_info", "kubesteer_ready", "kubesteer_cluster_age_seconds", "kubesteer_cluster_relists", "kubesteer_cluster_events",
     "kubesteer_cluster_skipped", "kubesteer_rewards_age_seconds", "kubesteer_reward_newest_age_seconds",
     "kubesteer_rewards_neutral", "kubesteer_rewards_skipped", "kubesteer_rewards_resyncs", "kubesteer_nodes",
     "kubesteer_pods", "kubesteer_rewards", "kubesteer_charges", "process_resident_memory_bytes",
@@ -49,7 +49,7 @@ async def test_no_label_ever_names_a_node_or_a_pod() -> None:
     families = await page(there)
     labels = {name for family in families.values() for sample in family.samples for name in sample.labels}
     values = {value for family in families.values() for sample in family.samples for value in sample.labels.values()}
-    assert labels == {"verb", "le", "cause", "kind", "status", "task"}
+    assert labels == {"version", "python", "verb", "le", "cause", "kind", "status", "task"}
     assert not values & {"a", "b", "p1", "default/p1", "uid-p1", "unknown-1"}
 
 

@@ -6,7 +6,7 @@ A fault is told once when it has come to stay and once when it is gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,7 +17,9 @@ from kubesteer.cli.keeping.certificates import CertificateKeeper, ends
 from kubesteer.cli.keeping.done import Done
 from kubesteer.cli.keeping.requests import RequestKeeper
 from kubesteer.cli.keeping.settings import Pace
+from kubesteer.clients.build_info import tell_build
 from kubesteer.clients.faults import LastingFaults
+from kubesteer.clients.kept_counter import KeptCounter
 
 Step = Callable[[], Awaitable[Done]]
 
@@ -61,6 +63,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        tell_build(self.registry)
         self._expiry = Gauge(
             "kubesteer_certificate_expiry_seconds",
             "Until the certificate in a Secret ends; at 0 and below it has.",
@@ -77,7 +80,11 @@ class Metrics:
         )
         self._counted: dict[str, int] = {}
 
-    def see(self, last: Round, parts: Mapping[str, Step], answered: Mapping[str, int], now: datetime) -> None:
+    def lines_dropped(self, value: Callable[[], float]) -> None:
+        """Tell how many lines of the log were lost."""
+        KeptCounter(self.registry, "kubesteer_keeper_log_lines_dropped", "Lines of the log that found no room.", value)
+
+    def see(self, last: Round, parts: Iterable[str], answered: Mapping[str, int], now: datetime) -> None:
         """After a round."""
         for name, time in last.ends.items():
             self._expiry.labels(name).set((time - now).total_seconds())

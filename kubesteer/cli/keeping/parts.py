@@ -26,7 +26,6 @@ from kubesteer.cli.keeping.loop import Keeper, Log, Round
 from kubesteer.cli.keeping.ops import serving
 from kubesteer.cli.keeping.requests import RequestKeeper
 from kubesteer.cli.keeping.settings import KeeperSettings
-from kubesteer.clients.kept_counter import KeptCounter
 from kubesteer.clients.kubernetes.access import from_kubeconfig, in_cluster
 from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.kubernetes.certificate_requests import RequestAnswers, requests_to
@@ -50,12 +49,7 @@ async def keep(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with opened(settings, environ, log) as (keeper, following), serving(settings.ops, keeper) as url:
-        KeptCounter(
-            keeper.metrics.registry,
-            "kubesteer_keeper_log_lines_dropped",
-            "Lines of the log that found no room.",
-            lines_dropped,
-        )
+        keeper.metrics.lines_dropped(lines_dropped)
         log.info("started", ops=url, namespace=settings.cluster.namespace)
         told: asyncio.Task[object] = asyncio.create_task(stop.wait())
         rounds = asyncio.create_task(keeper.run(), name="rounds")
