@@ -27,6 +27,7 @@ from fastapi import FastAPI
 from extender.decisions import Decisions
 from extender.explaining.process import ProcessWorker, ThreadWorker, Worker
 from extender.faults import Faults
+from extender.gauges import add_gauges
 from extender.health import Health
 from extender.metrics import Metrics
 from extender.node_states import NodeStates
@@ -202,7 +203,7 @@ def build(
         worker,
     )
     metrics.counter("log_lines_dropped", "Lines of the log that found no room.", lines_dropped)
-    _add_gauges(parts, view, unix_s)
+    add_gauges(parts, view, unix_s)
     return parts
 
 
@@ -211,51 +212,6 @@ def _most_nodes(most: int | None, health: Health, state: ClusterState) -> int:
     if most is None:
         return max(1000, 2 * state.table.node_count) if health.cluster_synced() else MOST_NODES
     return most
-
-
-def _add_gauges(parts: Parts, view: RewardView, unix_s: Callable[[], float]) -> None:
-    gauge, counter = parts.metrics.gauge, parts.metrics.counter
-    cluster, rewards = parts.cluster.status, parts.rewards.status
-    state, nan = parts.state, float("nan")
-
-    def age(age_s: float | None) -> float:
-        return nan if age_s is None else age_s
-
-    def reward_age() -> float:
-        newest_s = parts.reward_table.newest_time_s
-        return nan if newest_s is None else unix_s() - newest_s
-
-    gauge("ready", "1 when fit to decide.", lambda: float(parts.health.is_ready()))
-    gauge("cluster_age_seconds", "Since the cluster was last heard of.", lambda: age(cluster().last_contact_age_s))
-    counter("cluster_relists", "Lists of nodes or pods after the first.", lambda: cluster().relists)
-    counter("cluster_events", "Changes of nodes and pods that the watches brought.", lambda: cluster().events)
-    gauge("cluster_skipped", "Nodes and pods that cannot be used now.", lambda: cluster().skipped)
-    gauge("rewards_age_seconds", "Since the reward store was last heard of.", lambda: age(rewards().last_contact_age_s))
-    gauge("reward_newest_age_seconds", "Age of the newest reward.", reward_age)
-    gauge("rewards_neutral", "1 while rewards have no say.", lambda: float(view.is_neutral()))
-    gauge("rewards_skipped", "Stored rewards that are bad, or too many of a node, now.", lambda: rewards().skipped)
-    counter("rewards_resyncs", "Lists of the reward store after the first.", lambda: rewards().resyncs)
-    gauge("nodes", "Nodes in the table.", lambda: state.table.node_count)
-    gauge("pods", "Pods in the table.", lambda: state.table.pod_count)
-    gauge("rewards", "Rewards in the table.", lambda: len(parts.reward_table))
-    gauge("reward_types", "Pod types with rewards.", lambda: parts.reward_table.type_count)
-    gauge(
-        "reward_parents_age_seconds",
-        "Since the rewards' priors were refreshed.",
-        lambda: age(parts.health.parents_age_s()),
-    )
-    gauge("node_states", "Nodes whose agent tells of its network.", lambda: len(parts.node_states))
-    gauge(
-        "node_states_age_seconds",
-        "Age of the newest word of an agent on its network.",
-        lambda: age(parts.health.node_states_age_s()),
-    )
-    gauge(
-        "node_states_oldest_age_seconds",
-        "Age of the oldest of the agents' last words.",
-        lambda: age(parts.health.oldest_node_state_age_s()),
-    )
-    gauge("charges", "Pods promised and not seen by the watch yet.", lambda: len(state.promises))
 
 
 async def run(
