@@ -1,4 +1,4 @@
-"""What metrics tell of the extender's parts as they stand. Only reads them; what requests do is counted in metrics.py."""
+"""What metrics tell of the extender's parts as they stand. It only reads them; metrics.py counts what requests do."""
 
 from __future__ import annotations
 
