@@ -6,13 +6,15 @@ No object is read here but the server's Status.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 import msgspec
+from multidict import CIMultiDict
 
 from kubesteer.clients.kubernetes.access import Access, LoadAccess
 from kubesteer.clients.kubernetes.objects import Status
@@ -28,6 +30,7 @@ STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 UNAUTHORIZED = 401
 _FIRST_ERROR = 400
 _LONGEST_WAIT_S = 300.0
+_FIRST_RENEWAL_S, _LONGEST_RENEWAL_S = 1.0, 30.0
 _HEADERS = {
     # Compressing costs the server and us more than the bytes it saves.
     "Accept-Encoding": "identity",
@@ -65,16 +68,28 @@ class ApiServer:
     """One session with an API server. Use it in an `async with`, which raises InvalidSettings without access.
 
     Every call raises ClusterUnavailable when the server does not answer, its child ApiRefused when it says no.
-    Credentials that are refused are loaded anew once for each call.
+    Credentials that are refused, or that end soon, are loaded anew: at most once a second, and ever more seldom, down
+    to every 30 s, while that does not help. Until it does, the old ones are used.
     """
 
-    def __init__(self, load_access: LoadAccess, *, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        load_access: LoadAccess,
+        *,
+        timeout_s: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         """timeout_s: how long a silent server is waited for in each step of a call."""
         self._load_access = load_access
         self._timeout_s = timeout_s
         self._access: Access | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._clock, self._wall_clock = clock, wall_clock
         self._loading = asyncio.Lock()
+        self._next_load_s = float("-inf")
+        self._loads_in_vain = 0
+        self._load_fault: str | None = None
 
     async def __aenter__(self) -> Self:
         self._access = await self._load_access()
@@ -124,21 +139,29 @@ class ApiServer:
 
     async def _send(self, request: _Request, silence_s: float) -> aiohttp.ClientResponse:
         """An answer that is no error, its body still to be read."""
-        access = self._open[0]
         try:
+            access = await self._in_time()
             response = await self._ask(access, request, silence_s)
-            if response.status == UNAUTHORIZED:
+            if response.status == UNAUTHORIZED and (renewed := await self._renewed(access)) is not access:
                 response.release()
-                response = await self._ask(await self._renewed(access), request, silence_s)
+                access = renewed
+                response = await self._ask(access, request, silence_s)
         except InvalidSettings as exc:
             raise ClusterUnavailable(f"{request}: {exc}") from exc
+        if response.status == UNAUTHORIZED:
+            async with response:
+                raise _refusal(request, response, await response.read(), self._load_fault)
+        if access is self._access and self._load_fault is None:
+            self._loads_in_vain = 0
         if response.status >= _FIRST_ERROR:
             async with response:
                 raise _refusal(request, response, await response.read())
         return response
 
     async def _ask(self, access: Access, request: _Request, silence_s: float) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": request.content_type} if request.body is not None else {}
+        headers = CIMultiDict(access.headers)
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
         if authorization := await access.authorization():
             headers["Authorization"] = authorization
         return await self._open[1].request(
@@ -154,11 +177,26 @@ class ApiServer:
             timeout=aiohttp.ClientTimeout(total=None, connect=self._timeout_s, sock_read=silence_s),
         )
 
-    async def _renewed(self, refused: Access) -> Access:
-        """Access loaded after this one was refused; callers that were refused together load it once."""
+    async def _in_time(self) -> Access:
+        """The access, loaded anew where it ends soon; only one caller waits for that."""
+        access = self._open[0]
+        is_due = access.renew_at_s is not None and self._wall_clock() >= access.renew_at_s
+        return await self._renewed(access) if is_due and not self._loading.locked() else access
+
+    async def _renewed(self, old: Access) -> Access:
+        """What was loaded after this one, or this one where that failed or is not to be tried yet.
+
+        Callers that were refused together load it once.
+        """
         async with self._loading:
-            if self._access is refused:
-                self._access = await self._load_access()
+            if self._access is old and self._clock() >= self._next_load_s:
+                try:
+                    self._access, self._load_fault = await self._load_access(), None
+                except InvalidSettings as exc:
+                    self._load_fault = str(exc)
+                wait_s = min(_FIRST_RENEWAL_S * 2**self._loads_in_vain, _LONGEST_RENEWAL_S)
+                self._loads_in_vain = min(self._loads_in_vain + 1, 16)
+                self._next_load_s = self._clock() + wait_s
             return self._open[0]
 
     @property
@@ -173,14 +211,17 @@ class ApiServer:
         return ClusterUnavailable(f"{request}: {self._open[0].url} did not answer: {why}")
 
 
-def _refusal(request: _Request, response: aiohttp.ClientResponse, body: bytes) -> ApiRefused:
+def _refusal(
+    request: _Request, response: aiohttp.ClientResponse, body: bytes, load_fault: str | None = None
+) -> ApiRefused:
     try:
         message = msgspec.json.decode(body, type=Status).message
     except UNREADABLE:
         message = None
     wait = response.headers.get("Retry-After", "")
+    why = f"; the credentials could not be renewed: {load_fault}" if load_fault else ""
     return ApiRefused(
-        f"{request}: the API server answered {response.status}: {message or response.reason}",
+        f"{request}: the API server answered {response.status}: {message or response.reason}{why}",
         status=response.status,
         retry_after_s=min(float(wait), _LONGEST_WAIT_S) if wait.isdecimal() else 0.0,
     )
