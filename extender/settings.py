@@ -130,7 +130,11 @@ class Cluster(_Group):
         description="What `kubectl get nodes,pods -A -o yaml` printed; read when it changes.",
     )
     poll_s: float = Field(1.0, gt=0, le=3600, description="How often the file is looked at.")
-    kubeconfig: File | None = Field(None, description="kubeconfig file; none takes in-cluster credentials.")
+    kubeconfig: File | None = Field(
+        None,
+        description="kubeconfig file; none takes in-cluster credentials. Its exec plugin may take 30 s and must "
+        "not ask a person.",
+    )
     context: Text | None = Field(None, description="Context in it; none takes the current one.")
     stale_after_s: float = Field(
         120.0,
