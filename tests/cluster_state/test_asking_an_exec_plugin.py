@@ -9,16 +9,21 @@ import ssl
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from kubesteer.clients.kubernetes.access import from_kubeconfig
 from kubesteer.clients.kubernetes.api import ApiRefused, ApiServer
+from kubesteer.clients.kubernetes.reflector import Pace
+from kubesteer.clients.kubernetes.source import KubernetesSource
 from kubesteer.model.errors import InvalidSettings
+from kubesteer.model.network import DEFAULT_NETWORK
 from tests.certificates import Authority
-from tests.cluster_state.builders import node
+from tests.cluster_state.builders import node, until
 from tests.cluster_state.fake_api import FakeApi
+from tests.cluster_state.sink import RecordingSink
 from tests.cluster_state.test_getting_access import kubeconfig, names
 
 V1 = "client.authentication.k8s.io/v1"
@@ -246,3 +251,30 @@ async def test_a_token_beside_a_plugin_counts_and_the_plugin_is_not_run(api: Fak
     access = await from_kubeconfig(kubeconfig(tmp_path, server=api.url, user=user))()
     assert await access.authorization() == "Bearer t"
     assert not (tmp_path / "runs").exists()
+
+
+async def test_a_source_whose_plugin_fails_says_so_and_goes_on_once_it_works(
+    api: FakeApi, sink: RecordingSink, tmp_path: Path
+) -> None:
+    script = f"test -e {tmp_path}/broken && echo 'login first' >&2 && exit 1; cat {tmp_path}/answer"
+    path = kubeconfig(tmp_path, server=api.url, user=of_plugin(plugin(tmp_path, script)))
+    (tmp_path / "answer").write_text(answer(token="first"))
+    api.accepted_token = "first"
+
+    async def sleep(_delay_s: float) -> None:
+        await asyncio.sleep(0.005)
+
+    async with ApiServer(from_kubeconfig(path)) as server:
+        source = KubernetesSource(server, DEFAULT_NETWORK, random=Random(1), pace=Pace(), sleep=sleep)
+        task = asyncio.create_task(source.run(sink))
+        await until(lambda: api.of("pods") and api.of("nodes"))
+        (tmp_path / "broken").touch()
+        api.accepted_token = "second"
+        api.cut()
+        await until(lambda: "ended with 1: 'login first'" in (source.status().last_error or ""))
+        (tmp_path / "answer").write_text(answer(token="second"))
+        (tmp_path / "broken").unlink()
+        api.put(node("late"))
+        await until(lambda: "late" in sink.nodes)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -48,6 +48,8 @@ async def test_who_acts_as_another_says_so_in_headers(api: FakeApi, tmp_path: Pa
     ("user", "words"),
     [
         ({"as-groups": ["dev"]}, "is written without as; write the user's name"),
+        ({"as": "jane", "as-groups": "dev"}, "as-groups 'dev' is no list; write ['dev']"),
+        ({"as": "jane", "as-user-extra": {"k": "v"}}, "as-user-extra.k 'v' is no list"),
         ({"as": "jane\nX-Other: 1"}, "as has a line break"),
         ({"token": "a\nb"}, "the token has a line break"),
         ({"token": "t", "username": "u", "password": "p"}, "token and username are both written"),

@@ -14,7 +14,6 @@ from typing import Self
 
 import aiohttp
 import msgspec
-from multidict import CIMultiDict
 
 from kubesteer.clients.kubernetes.access import Access, LoadAccess
 from kubesteer.clients.kubernetes.objects import Status
@@ -159,11 +158,11 @@ class ApiServer:
         return response
 
     async def _ask(self, access: Access, request: _Request, silence_s: float) -> aiohttp.ClientResponse:
-        headers = CIMultiDict(access.headers)
+        headers = list(access.headers)
         if request.body is not None:
-            headers["Content-Type"] = request.content_type
+            headers.append(("Content-Type", request.content_type))
         if authorization := await access.authorization():
-            headers["Authorization"] = authorization
+            headers.append(("Authorization", authorization))
         return await self._open[1].request(
             request.method,
             access.url + request.path,

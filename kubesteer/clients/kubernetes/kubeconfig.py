@@ -125,11 +125,16 @@ def _check_user(user: Mapping[str, Any]) -> None:
 
 
 def _impersonation(user: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    extra = user.get("as-user-extra", {})
+    lists = {"as-groups": user.get("as-groups", []), **{f"as-user-extra.{key}": extra[key] for key in extra}}
+    for where, texts in lists.items():
+        if not isinstance(texts, list):
+            raise InvalidSettings(f"{where} {shown(texts)} is no list; write [{shown(texts)}]")
     headers = [("Impersonate-User", user["as"])] if "as" in user else []
     if "as-uid" in user:
         headers.append(("Impersonate-Uid", user["as-uid"]))
     headers += [("Impersonate-Group", group) for group in user.get("as-groups", ())]
-    for key, values in user.get("as-user-extra", {}).items():
+    for key, values in extra.items():
         headers += [(f"Impersonate-Extra-{quote(key, safe=_TOKEN_CHARACTERS)}", value) for value in values]
     if headers and "as" not in user:
         raise InvalidSettings("as-uid, as-groups or as-user-extra is written without as; write the user's name")

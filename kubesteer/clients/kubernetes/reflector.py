@@ -286,7 +286,7 @@ class Reflector(Generic[ObjectT]):
 
     def _skip(self, key: str, name: str, why: str) -> None:
         kept = "; its last good state counts" if key in self.known else "; it is not counted"
-        self.skipped[key] = f"{self._resource.kind} {name}: {why}{kept}"
+        self.skipped[key] = f"{self._resource.kind} {name or 'without a name'}: {why}{kept}"
 
     def _delete(self, key: str) -> None:
         self._resource.delete(key)

@@ -191,7 +191,7 @@ def _decode_one_by_one(
         except UNREADABLE as exc:
             found = named(raw)
             key = resource.key(found) if found.uid and found.name else ""
-            odd[key] = (full_name(found) or "without a name", told(exc, raw))
+            odd[key] = (full_name(found), told(exc, raw))
     return metadata, items, odd
 
 
