@@ -12,7 +12,7 @@ by time in which the watch was heard: a watch that is deaf tells nothing of what
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,13 @@ class _Promise:
     is_unseen: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Nominated:
+    node: str
+    priority: int
+    amounts: tuple[int, ...]
+
+
 class Promises:
     """At most one promise a pod UID."""
 
@@ -49,7 +56,7 @@ class Promises:
         self._ttl_s = ttl_s
         self._charges = Charges(len(table.assumed), on_end=self._drop)
         self._by_uid: OrderedDict[str, _Promise] = OrderedDict()
-        self._nominated: dict[str, PodSummary] = {}
+        self._nominated: dict[str, _Nominated] = {}
         self._unseen = 0
         table.on_gone(self._charges.drop_row)
 
@@ -96,7 +103,7 @@ class Promises:
         if promise is not None and _failed_since(promise, pod):
             self.end(pod.uid)
         if pod.nominated_node:
-            self._nominated[pod.uid] = pod
+            self._nominated[pod.uid] = _Nominated(pod.nominated_node, pod.priority, promised_amounts(pod.requests))
         else:
             self._nominated.pop(pod.uid, None)
 
@@ -138,10 +145,8 @@ class Promises:
         spread = self._charges.on(rows, without=pod.uid)
         if spread is not None:
             charged += np.minimum(spread, MOST).astype(np.int64)
-        for one in nominated:
-            amounts = np.array(promised_amounts(one.requests), np.int64)
-            charged[:, rows == self._table.rows.get(one.nominated_node, -2)] += amounts[:, None]
-            np.minimum(charged, MOST, out=charged)
+        if nominated:
+            charged += self._nominated_on(rows, nominated)
         return np.minimum(charged, MOST, out=charged)
 
     def _assumed_on(self, rows: NDArray[np.intp], pod: PodSummary) -> NDArray[np.int64]:
@@ -155,6 +160,15 @@ class Promises:
         if own is not None:
             assumed[:, rows == own[0]] = np.array(own[1], np.int64)[:, None]
         return assumed
+
+    def _nominated_on(self, rows: NDArray[np.intp], nominated: Sequence[_Nominated]) -> NDArray[np.int64]:
+        table = self._table
+        # The last column is of nodes without a row, which take nothing.
+        by_row = np.zeros((len(table.assumed), table.capacity + 1))
+        at = [table.rows.get(one.node, -1) for one in nominated]
+        np.add.at(by_row.T, at, np.array([one.amounts for one in nominated], np.float64))
+        by_row[:, -1] = 0
+        return np.minimum(by_row.take(rows, axis=1), MOST).astype(np.int64)
 
     def _drop(self, uid: str) -> bool:
         promise = self._by_uid.pop(uid, None)

@@ -120,7 +120,7 @@ def test_sums_of_the_largest_charges_do_not_wrap():
 
 
 def test_a_deletion_does_not_read_the_charges():
-    """What a deletion costs is the same with 3,000 charges as with one: it only notes the row (figures: tests/bench)."""
+    """It only notes the row, however many charges there are: the next decision pays once for all rows that went."""
     charges = Charges(3)
     for i in range(3_000):
         charges.take(f"p{i}", rows(i % 6, (i + 1) % 6), ASKS)
@@ -130,10 +130,12 @@ def test_a_deletion_does_not_read_the_charges():
 
 
 uids = st.sampled_from(["p", "q", "r", "s"])
+# Three rows near the first and three far off: a charge is counted one way on few rows of many, another on many.
+some_rows = st.sampled_from([0, 1, 2, 40, 41, 42])
 steps = st.one_of(
-    st.tuples(st.just("take"), uids, st.sets(st.integers(0, 5), min_size=1, max_size=4), st.integers(0, 10**12)),
+    st.tuples(st.just("take"), uids, st.sets(some_rows, min_size=1, max_size=4), st.integers(0, 10**12)),
     st.tuples(st.just("release"), uids),
-    st.tuples(st.just("drop_row"), st.integers(0, 5)),
+    st.tuples(st.just("drop_row"), some_rows),
 )
 
 
@@ -154,9 +156,9 @@ def test_totals_are_equal_to_a_recount_of_the_charges_that_live(sequence, asking
                 left = {u: ([r for r in on if r != row], amount) for u, (on, amount) in living.items()}
                 living = {u: charge for u, charge in left.items() if charge[0]}
     assert len(charges) == len(living)
-    want = np.zeros((2, 6))
+    want = np.zeros((2, 43))
     for uid, (placed, amount) in living.items():
         if uid != asking:
             want[:, placed] += np.ceil(np.array([amount, 1])[:, None] / len(placed))
-    got = charges.on(ROWS, without=asking)
-    assert np.array_equal(np.zeros((2, 6)) if got is None else got, want)
+    got = charges.on(np.arange(43), without=asking)
+    assert np.array_equal(np.zeros((2, 43)) if got is None else got, want)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from kubesteer.placement.policy import Policy
 from tests.builders import node_summary, pod_summary
 from tests.placement.flow_recount import NoOpinion
 
+EGRESS = "kubernetes.io/egress-bandwidth"
 NOW = Moment(unix_s=0.0, clock_s=0.0)
 
 
@@ -38,3 +41,14 @@ def test_a_pod_asked_about_again_is_not_promised_to_a_node_that_is_gone(asked):
     assert table.rows == {"new": row}
     other = pod_summary("q", cpu="1")
     assert flow.state.promises.on(np.array([row]), other) is None
+
+
+def test_nominated_pods_of_one_node_add_up_and_one_without_a_row_counts_nowhere():
+    """3G and 4G on `a`; `b` has none, and neither has a name that no node has."""
+    flow = flow_over("a", "b")
+    for name, egress, nominated in [("p", "3G", "a"), ("q", "4G", "a"), ("r", "5G", "unknown")]:
+        pod = pod_summary(name, annotations={EGRESS: egress}, priority=1)
+        flow.state.put_pod(replace(pod, nominated_node=nominated))
+    other, rows = pod_summary("other"), np.array([1, -1, 0, 0])
+    on = flow.state.promises.on(rows, other)
+    assert on[2].tolist() == on[4].tolist() == [0, 0, 7 * 10**9, 7 * 10**9]
