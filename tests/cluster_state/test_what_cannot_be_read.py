@@ -153,6 +153,16 @@ async def test_an_item_that_cannot_be_named_deletes_no_pod_that_the_list_seems_t
         assert "Pod without a name" in (source.status().last_error or "")
 
 
+@pytest.mark.parametrize("odd", [b"uid-\xff", b"uid-\xc3"])
+def test_an_object_is_not_known_by_a_key_of_which_bytes_are_missing(odd: bytes) -> None:
+    """The list would delete the pod that it is."""
+    page = json.dumps({"metadata": {"resourceVersion": "7"}, "items": [pod("a"), pod("b")]}).encode()
+    pods = resource.pods_into(RecordingSink(), DEFAULT_NETWORK)
+    _, items, undecodable = resource.decode_page(page.replace(b"uid-b", odd), pods)
+    assert [item.metadata.name for item in items] == ["a"]
+    assert undecodable.keys() == {""}
+
+
 async def test_an_error_that_no_decoder_reads_is_told_by_its_number(api: FakeApi, sink: RecordingSink) -> None:
     api.refusals["list"].extend([Refusal(500, body="[" * 5000), Refusal(500, body='{"message":"\\ud800')] * 2)
     async with following(api, sink) as source:

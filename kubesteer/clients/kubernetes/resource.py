@@ -42,6 +42,8 @@ _LIVE = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
 finishes arrives as DELETED."""
 
 _CONTINUE = re.compile(rb'"continue":"([^"\\]+)"')
+_REPLACED = "\ufffd"
+"""Stands for bytes that are no UTF-8."""
 _HEAD_B = 8192
 """The API server writes a list's metadata first, and it is short."""
 
@@ -190,8 +192,9 @@ def _decode_one_by_one(
             items.append(resource.item.decode(raw))
         except UNREADABLE as exc:
             found = named(raw)
-            key = resource.key(found) if found.uid and found.name else ""
-            odd[key] = (full_name(found), told(exc, raw))
+            key = resource.key(found)
+            is_certain = found.uid and found.name and _REPLACED not in key
+            odd[key if is_certain else ""] = (full_name(found), told(exc, raw))
     return metadata, items, odd
 
 
