@@ -19,7 +19,7 @@ _MOST_BYTES = 64 << 20
 _SMALL_BYTES = 32 << 10
 """Read in a thread, in some milliseconds; a process costs a quarter of a second."""
 _LONGEST_S = 120
-_MOST_MEMORY_B = 4 << 30
+_MOST_MEMORY_B = 1 << 30
 _LESS_URGENT = 10
 """Niceness: answers come before a reading."""
 _REFUSED = 3

@@ -247,6 +247,16 @@ def test_names_are_bounded_as_the_api_server_bounds_them(item: dict[str, Any], f
     assert len(fault) < 500
 
 
+@pytest.mark.parametrize("name", ["UPPER", "a b", "x/y", "ü", "-a", "a\nb", "a..b", "a."])
+def test_a_name_that_the_api_server_refuses_is_a_fault(name: str) -> None:
+    manifest = read_manifest(
+        json.dumps(a_list(node(name), node("a-1.b"), pod(name), pod("p"))).encode(), DEFAULT_NETWORK
+    )
+    assert (list(manifest.nodes), list(manifest.pods)) == (["a-1.b"], ["default/p"])
+    assert len(manifest.faults) == 2
+    assert all("is no name that the API server takes" in fault for fault in manifest.faults)
+
+
 async def test_all_faults_are_told_the_first_of_them_in_full(
     tmp_path: Path, sink: RecordingSink, caplog: pytest.LogCaptureFixture
 ) -> None:

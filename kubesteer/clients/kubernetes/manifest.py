@@ -6,6 +6,7 @@ out and named. `python -m` of it is the process that reads a large cluster file.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ _LISTS = {"List": "", "NodeList": "Node", "PodList": "Pod"}
 """Kinds of list, and the kind of their items where these name none."""
 _LONGEST_NAME = 253
 """Characters that the API server takes."""
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+"""RFC 1123, as the API server checks names of nodes and pods."""
 _MOST_PRIORITY = (1 << 31) - 1
 _NEEDED = {
     "Node": (("metadata", "name"), ("status", "allocatable", "capacity")),
@@ -94,7 +97,7 @@ class _Reading:
 
     def _node(self, value: Any) -> str:
         node = msgspec.convert(value, Node)
-        _require_lengths({"metadata.name": node.metadata.name})
+        _require_names({"metadata.name": node.metadata.name})
         if node.status is not None and node.status.allocatable is None:
             node.status.allocatable = node.status.capacity  # as the API server does
         self._manifest.nodes[node.metadata.name] = summarise_node(node, self._network)
@@ -103,17 +106,10 @@ class _Reading:
     def _pod(self, value: Any) -> str:
         pod = msgspec.convert(value, Pod)
         metadata = pod.metadata
-        _require_lengths(
-            {"metadata.name": metadata.name, "metadata.namespace": metadata.namespace, "metadata.uid": metadata.uid}
-        )
+        _require_names({"metadata.name": metadata.name, "metadata.namespace": metadata.namespace})
         summary = summarise_pod(pod, self._network)
-        _require_lengths(
-            {
-                "spec.nodeName": summary.node,
-                "status.nominatedNodeName": summary.nominated_node,
-                "its type, of a label or an owner": summary.pod_type,
-            }
-        )
+        _require_names({"spec.nodeName": summary.node, "status.nominatedNodeName": summary.nominated_node})
+        _require_lengths({"metadata.uid": metadata.uid, "its type, of a label or an owner": summary.pod_type})
         if abs(summary.priority) > _MOST_PRIORITY:
             raise InvalidInput(f"spec.priority {summary.priority} is beyond 32 bits")
         name = f"{summary.namespace}/{summary.name}"
@@ -138,6 +134,15 @@ def _require_lengths(names: dict[str, str | None]) -> None:
     for what, name in names.items():
         if name and len(name) > _LONGEST_NAME:
             raise InvalidInput(f"{what} {shown(name)} has {len(name)} characters; write {_LONGEST_NAME} at most")
+
+
+def _require_names(names: dict[str, str | None]) -> None:
+    _require_lengths(names)
+    for what, name in names.items():
+        if name and not _SUBDOMAIN.fullmatch(name):
+            raise InvalidInput(
+                f"{what} {shown(name)} is no name that the API server takes; write lower case letters, digits, - and ."
+            )
 
 
 def _missing(kind: str, value: Any) -> str | None:
