@@ -121,7 +121,7 @@ class Circumstances:
 
     now_s: unix seconds, against which measured traffic and link limits are fresh or not.
     synced: the node table is complete; where it is not, nodes that it does not know pass unjudged.
-    charged: int64 (resources, n): what was just promised to other pods and is not in the node table yet; CPU and
+    charged: int64 (resources, n): what was just promised to other pods that are not on a node yet; CPU and
         memory as non-zero requests. unseen_bps: int64 (directions, n): the part of it that kube-scheduler does not
         count.
     reward: float64 (n,), 0..1, what the score goes by: the belief's mean, or a sample of it.

@@ -17,7 +17,7 @@ class FilterPolicy:
         capacity; 0 switches it off.
     quarantine_below: pod types whose reward on a node is below this, with at least quarantine_evidence runs' worth of
         evidence, are kept off it; 0 switches it off.
-    suspect_fraction: an SLO below this part of every candidate's capacity is taken for a unit mistake.
+    suspect_fraction: an SLO below this part of every node's capacity, 100k at most, is taken for a unit mistake.
     """
 
     refuse_unknown_capacity: bool = False

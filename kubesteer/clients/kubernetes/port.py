@@ -13,7 +13,7 @@ from kubesteer.model.cluster import NodeSummary, PodSummary
 
 
 class ClusterSink(Protocol):
-    """What keeps the nodes and pods; the node table is one."""
+    """What keeps the nodes and pods; placement.cluster_state is one."""
 
     def put_node(self, node: NodeSummary) -> None:
         """A node appeared or changed."""
