@@ -30,14 +30,22 @@ if TYPE_CHECKING:
     from kubesteer.placement.table import NodeTable
 
 
+_MOST_PLACES = 4_000_000
+"""Nodes of all promises together, 32 MB: beyond, while a watch is deaf, the oldest promises end."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Promise:
-    """taken_s: when, by the steady clock. version, unscheduled: the pod's, as the scheduler knew it then."""
+    """taken_s: when, by the steady clock. version, unscheduled: the pod's, as the scheduler knew it then.
+
+    places: nodes that it was made on.
+    """
 
     taken_s: float
     version: int
     unscheduled: str
     is_unseen: bool
+    places: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,7 @@ class Promises:
         self._by_uid: OrderedDict[str, _Promise] = OrderedDict()
         self._nominated: dict[str, _Nominated] = {}
         self._unseen = 0
+        self._places = 0
         table.on_gone(self._charges.drop_row)
 
     def __len__(self) -> int:
@@ -86,7 +95,10 @@ class Promises:
             self._charges.take(pod.uid, rows, amounts)
         is_unseen = any(pod.requests.by_annotation)
         self._unseen += is_unseen
-        self._by_uid[pod.uid] = _Promise(clock_s, pod.version, pod.unscheduled, is_unseen)
+        self._by_uid[pod.uid] = _Promise(clock_s, pod.version, pod.unscheduled, is_unseen, len(rows))
+        self._places += len(rows)
+        while self._places > _MOST_PLACES:
+            self.end(next(iter(self._by_uid)))
 
     def end(self, uid: str) -> None:
         """What was promised to the pod is free again, or counted where it is now."""
@@ -174,6 +186,7 @@ class Promises:
         promise = self._by_uid.pop(uid, None)
         if promise is not None:
             self._unseen -= promise.is_unseen
+            self._places -= promise.places
         return promise is not None
 
 

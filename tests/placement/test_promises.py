@@ -52,3 +52,15 @@ def test_nominated_pods_of_one_node_add_up_and_one_without_a_row_counts_nowhere(
     other, rows = pod_summary("other"), np.array([1, -1, 0, 0])
     on = flow.state.promises.on(rows, other)
     assert on[2].tolist() == on[4].tolist() == [0, 0, 7 * 10**9, 7 * 10**9]
+
+
+def test_promises_take_no_more_than_their_room_while_a_watch_is_deaf():
+    """2,000 nodes a promise: of 2,100 promises the newest 4,000,000 / 2,000 = 2,000 live."""
+    flow = flow_over(*(f"n{i}" for i in range(2_000)))
+    promises, rows, pod = flow.state.promises, np.arange(2_000), pod_summary("p", cpu="1")
+    for i in range(2_100):
+        promises.take(replace(pod, uid=f"{i}"), rows, clock_s=float(i))
+    assert len(promises) == 2_000
+    on = promises.on(rows[:1], pod)
+    assert on is not None
+    assert int(on[0, 0]) == 2_000, "1,000m over 2,000 nodes are 1m each"
