@@ -103,7 +103,7 @@ class Decisions:
 
     def _are_known(self, rows: NDArray[np.intp]) -> bool:
         """Every candidate is a node, so its row has its name; one of a node that is gone may end with a promise."""
-        return not rows.size or (int(rows.min()) >= 0 and bool(self._flow.state.table.known.take(rows).all()))
+        return bool(self._flow.state.table.known.take(rows).all())
 
     def _reasons(self, decision: Decision, names: list[str], filtered: Filtered) -> tuple[bytes, bytes]:
         """Why candidates are refused, by name: those where evicting pods could help, and those where not."""

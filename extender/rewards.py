@@ -61,7 +61,7 @@ class RewardView:
             self._join()
         # The last entry answers for -1.
         beliefs = self.rewards.read(pod.pod_type, self._column_of_row[rows], now_s=now_s)
-        return self._opinion(beliefs, np.where(rows < 0, 0, self._nodes.name_hash[rows]), pod)
+        return self._opinion(beliefs, self._nodes.name_hash.take(rows), pod)
 
     def _join(self) -> None:
         """Columns of rows: of those with another name, or of all where columns moved."""

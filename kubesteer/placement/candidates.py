@@ -144,9 +144,7 @@ def from_table(table: NodeTable, rows: NDArray[np.intp], *, judged: bool = True)
     judged: with what filter reads too; without it measured traffic, limits, readiness and faults stay unknown, which
     saves prioritize half of its gathers.
     """
-    known = table.known[rows]
-    if rows.size and rows.min() < 0:
-        known &= rows >= 0
+    known = table.known.take(rows)
     if not judged:
         nothing = np.zeros(0)
         return Candidates(

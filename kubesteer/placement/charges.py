@@ -88,13 +88,11 @@ class Charges:
         if len(self._by_uid) == (own is not None):
             return None
         self._grow_to(int(rows.max(initial=-1)) + 1)
-        totals = self._totals
+        charged = self._totals.take(rows, axis=1)
         if own is not None:
-            totals = totals.copy()
-            _count(totals, own.rows, -own.share)
-        charged = totals.take(rows, axis=1)
-        if rows.size and int(rows.min()) < 0:
-            charged[:, rows < 0] = 0
+            here = np.zeros(self._totals.shape[1])
+            here[own.rows] = 1.0
+            charged -= own.share * here.take(rows)
         return charged
 
     def _add(self, uid: str, charge: _Charge) -> None:
@@ -113,8 +111,9 @@ class Charges:
             self._totals[:] = 0.0
 
     def _grow_to(self, rows: int) -> None:
-        if rows > self._totals.shape[1]:
-            grown = np.zeros((len(self._totals), max(rows, 2 * self._totals.shape[1])))
+        """Room for so many rows, and a last one that stays empty: -1 reads it."""
+        if rows >= self._totals.shape[1]:
+            grown = np.zeros((len(self._totals), max(rows + 1, 2 * self._totals.shape[1])))
             grown[:, : self._totals.shape[1]] = self._totals
             self._totals = grown
 

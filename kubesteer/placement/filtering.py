@@ -45,7 +45,7 @@ def all_fit(
     rules = policy.filter
     if pod.fault is not None or table.slow_rows or rules.measured_fresh_s > 0 or rules.quarantine_below > 0:
         return False
-    if not rows.size or int(rows.min()) < 0 or not table.open.take(rows).all():
+    if not rows.size or not table.open.take(rows).all():
         return False
     for direction, asked_bps in enumerate(pod.requests.network_bps):
         if not asked_bps:

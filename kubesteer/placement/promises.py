@@ -166,8 +166,6 @@ class Promises:
         if not table.assumed_count:
             return np.zeros((len(table.assumed), len(rows)), np.int64)
         assumed = table.assumed.take(rows, axis=1)
-        if rows.size and int(rows.min()) < 0:
-            assumed[:, rows < 0] = 0
         own = table.assumed_without(pod.uid)
         if own is not None:
             assumed[:, rows == own[0]] = np.array(own[1], np.int64)[:, None]

@@ -142,7 +142,7 @@ class NodeTable:
 
     @property
     def capacity(self) -> int:
-        """Rows there is room for."""
+        """Rows there is room for; the last stays empty, so that -1, which find gives for no row, reads nothing."""
         return int(self.known.shape[0])
 
     @property
@@ -351,7 +351,7 @@ class NodeTable:
             row = len(self.names)
             self.names.append(name)
             self._pods_on.append(0)
-            if row == self.capacity:
+            if row == self.capacity - 1:
                 self._grow()
         self.rows[name] = row
         self.row_bytes[name] = row.to_bytes(_ROW_BYTES, sys.byteorder)
