@@ -71,8 +71,6 @@ class Decisions:
         pod, asked = self._summary(arguments.pod), self._asked(arguments)
         decision = self._flow.filter(pod, asked, self._moment(), decision_id=decision_id, late=late)
         filtered = decision.filtered
-        if filtered is None:
-            raise RuntimeError("filter's decision has no verdicts")
         names, passed = arguments.names, filtered.passed
         failed, unresolvable = self._reasons(decision, names, filtered)
         offered = None
@@ -91,8 +89,6 @@ class Decisions:
         pod, asked = self._summary(arguments.pod), self._asked(arguments)
         decision = self._flow.prioritize(pod, asked, self._moment(), decision_id=decision_id, late=late)
         scores, rows = decision.scores, decision.rows
-        if scores is None:
-            raise RuntimeError("prioritize's decision has no scores")
         if not self._are_known(rows):
             return PrioritizeAnswer(answers.write_scores(arguments.names, scores.tolist()), decision)
         return PrioritizeAnswer(self._scores.write_rows(self._flow.state.table, rows, scores), decision)

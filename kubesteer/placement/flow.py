@@ -39,11 +39,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one request was answered, and about what.
+    """What one request was about, and what its answer promises.
 
     id: what logs and answers name it by. asked: of which nodes, in order. rows: theirs in the node table, -1 for none.
-    filtered: which of them the pod may go to; scores: int64 (n,), 0..10. One of the two is there. promised: positions
-    of the candidates that the pod is promised to now; empty where it stays as it was.
+    promised: positions of the candidates that the pod is promised to now; empty where it stays as it was.
     """
 
     id: str
@@ -52,8 +51,20 @@ class Decision:
     rows: NDArray[np.intp]
     moment: Moment
     promised: NDArray[np.intp]
-    filtered: Filtered | None = None
-    scores: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilterDecision(Decision):
+    """Which of the candidates the pod may go to."""
+
+    filtered: Filtered
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreDecision(Decision):
+    """How good the candidates are. scores: int64 (n,), 0..10."""
+
+    scores: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +97,12 @@ class DecisionFlow:
 
     def filter(
         self, pod: PodSummary, asked: Asked, moment: Moment, *, decision_id: str = "", late: bool = False
-    ) -> Decision:
+    ) -> FilterDecision:
         """Which candidates can carry the pod. late: there is no time left for a short list."""
         shortlist = None if late else self._shortlist_for(pod)
         rows = self._rows(asked)
         is_ranked = shortlist is not None and len(rows) > shortlist
-        charged = self._charged(pod, rows, is_ranked=is_ranked)
+        charged = self._charged(pod, rows, always=is_ranked)
         if not is_ranked and isinstance(asked, NamedNodes) and moment.synced and self._all_fit(pod, rows, charged):
             suspect = suspect_units(pod, self._capacity_ranges(), self.engine.policy)
             filtered = Filtered(np.arange(len(rows)), none_refused(len(rows)), len(rows), suspect)
@@ -102,28 +113,28 @@ class DecisionFlow:
                 opinion = self._opinion(pod, asked, rows, moment)
             circumstances = self._circumstances(charged, opinion, moment)
             filtered = self.engine.filter(pod, candidates, circumstances, shortlist=shortlist)
-        return Decision(decision_id, pod, asked, rows, moment, self._offer(pod, rows, filtered, moment), filtered)
+        return FilterDecision(decision_id, pod, asked, rows, moment, self._offer(pod, rows, filtered, moment), filtered)
 
     def prioritize(
         self, pod: PodSummary, asked: Asked, moment: Moment, *, decision_id: str = "", late: bool = False
-    ) -> Decision:
+    ) -> ScoreDecision:
         """A score 0..10 for each candidate. late: there is no time left, so every node gets the same, 0."""
         rows = self._rows(asked)
         if late:
             scores = np.zeros(len(rows), np.int64)
         else:
-            charged = self._charged(pod, rows, is_ranked=True)
+            charged = self._charged(pod, rows, always=True)
             circumstances = self._circumstances(charged, self._opinion(pod, asked, rows, moment), moment)
             scores = self.engine.prioritize(pod, self._candidates(asked, rows, judged=False), circumstances)
         promised = np.flatnonzero(scores == scores.max(initial=0)) if pod.fault is None else _NOWHERE
         self._promise(pod, rows, promised, moment)
-        return Decision(decision_id, pod, asked, rows, moment, promised, scores=scores)
+        return ScoreDecision(decision_id, pod, asked, rows, moment, promised, scores)
 
     def question(self, pod: PodSummary, asked: Asked, moment: Moment) -> Question:
         """What filter and prioritize would see now. Changes nothing."""
         rows = self._rows(asked)
         opinion = self._opinion(pod, asked, rows, moment)
-        circumstances = self._circumstances(self._charged(pod, rows, is_ranked=True), opinion, moment)
+        circumstances = self._circumstances(self._charged(pod, rows, always=True), opinion, moment)
         shortlist = self._shortlist_for(pod)
         return Question(pod, asked.names, self._candidates(asked, rows), circumstances, shortlist, opinion)
 
@@ -156,10 +167,10 @@ class DecisionFlow:
             self._last_names, self._last_version = names, version
         return self._last_rows
 
-    def _charged(self, pod: PodSummary, rows: NDArray[np.intp], *, is_ranked: bool) -> NDArray[np.int64] | None:
-        """What is promised to others, where the decision reads it."""
+    def _charged(self, pod: PodSummary, rows: NDArray[np.intp], *, always: bool) -> NDArray[np.int64] | None:
+        """What is promised to others; if not always, only where verdicts depend on it."""
         requests, promises = pod.requests, self.state.promises
-        if is_ranked or any(requests.by_annotation) or (promises.any_unseen and any(requests.network_bps)):
+        if always or any(requests.by_annotation) or (promises.any_unseen and any(requests.network_bps)):
             return promises.on(rows, pod)
         return None
 

@@ -101,7 +101,10 @@ class Promises:
             self.end(next(iter(self._by_uid)))
 
     def end(self, uid: str) -> None:
-        """What was promised to the pod is free again, or counted where it is now."""
+        """What was promised to the pod is free again, or counted where it is now.
+
+        Dropped first: as it is released, charges may end whose nodes are gone, and tell of it.
+        """
         if self._drop(uid):
             self._table.forget(uid)
             self._charges.release(uid)

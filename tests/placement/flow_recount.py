@@ -190,7 +190,6 @@ class Bed:
         before = self.recount.names()
         decision = self.flow.filter(pod, NamedNodes(names), self._moment(), late=late)
         filtered = decision.filtered
-        assert filtered is not None
         passed = [names[p] for p in filtered.passed.tolist()]
         refused = {names[v.position] for v in filtered.refused}
         assert refused == set(names) - set(fitting)
@@ -212,7 +211,6 @@ class Bed:
     def prioritize(self, pod: PodSummary, names: list[str], *, late: bool) -> None:
         before = self.recount.names()
         decision = self.flow.prioritize(pod, NamedNodes(names), self._moment(), late=late)
-        assert decision.scores is not None
         scores = decision.scores.tolist()
         best = [name for name, score in zip(names, scores, strict=True) if score == max(scores)]
         if late:
