@@ -24,17 +24,15 @@ if TYPE_CHECKING:
 
     from extender.wire.arguments import Arguments
     from kubesteer.clients.kubernetes.objects import Pod
-    from kubesteer.placement.engine import Filtered
-    from kubesteer.placement.flow import Decision, DecisionFlow, Question
+    from kubesteer.placement.flow import DecisionFlow, FilterDecision, Question, ScoreDecision
 
 
 @dataclass(frozen=True, slots=True)
 class FilterAnswer:
-    """The bytes to send, and what metrics and logs want to know. offered: names as JSON and list, where some fell."""
+    """The bytes to send, and the decision behind them. offered: names as JSON and list, where some fell."""
 
     body: bytes
-    decision: Decision
-    filtered: Filtered
+    decision: FilterDecision
     offered: tuple[bytes, list[str]] | None = None
 
 
@@ -43,7 +41,7 @@ class PrioritizeAnswer:
     """The bytes to send, and the decision behind them."""
 
     body: bytes
-    decision: Decision
+    decision: ScoreDecision
 
 
 class Decisions:
@@ -72,7 +70,7 @@ class Decisions:
         decision = self._flow.filter(pod, asked, self._moment(), decision_id=decision_id, late=late)
         filtered = decision.filtered
         names, passed = arguments.names, filtered.passed
-        failed, unresolvable = self._reasons(decision, names, filtered)
+        failed, unresolvable = self._reasons(decision, names)
         offered = None
         if not isinstance(arguments, NamesArguments):
             body = answers.filter_nodes([arguments.raw_nodes[p] for p in passed.tolist()], failed, unresolvable)
@@ -82,7 +80,7 @@ class Decisions:
             offered_names = [names[p] for p in passed.tolist()]
             offered = answers.encode_names(offered_names), offered_names
             body = answers.filter_names(offered[0], failed, unresolvable)
-        return FilterAnswer(body, decision, filtered, offered)
+        return FilterAnswer(body, decision, offered)
 
     def prioritize(self, arguments: Arguments, *, decision_id: str = "", late: bool = False) -> PrioritizeAnswer:
         """A score 0..10 for each candidate. late: the deadline has passed, so every node gets the same."""
@@ -101,11 +99,11 @@ class Decisions:
         """Every candidate is a node, so its row has its name; one of a node that is gone may end with a promise."""
         return bool(self._flow.state.table.known.take(rows).all())
 
-    def _reasons(self, decision: Decision, names: list[str], filtered: Filtered) -> tuple[bytes, bytes]:
+    def _reasons(self, decision: FilterDecision, names: list[str]) -> tuple[bytes, bytes]:
         """Why candidates are refused, by name: those where evicting pods could help, and those where not."""
-        if filtered.fitting == len(names):
+        if decision.filtered.fitting == len(names):
             return NO_REASONS, NO_REASONS
-        verdicts, rows = filtered.verdicts, decision.rows
+        verdicts, rows = decision.filtered.verdicts, decision.rows
         resolvable, unresolvable = verdicts.by_kind()
         if not self._are_known(rows):
             return write_reasons(names, verdicts, resolvable), write_reasons(names, verdicts, unresolvable)

@@ -168,7 +168,7 @@ class Verbs:
 
     def _filter(self, call: Call, arguments: Arguments, late: bool) -> bytes:
         answer = self._decisions.filter(arguments, decision_id=call.decision_id, late=late)
-        filtered, pod = answer.filtered, answer.decision.pod
+        filtered, pod = answer.decision.filtered, answer.decision.pod
         if answer.offered is not None:
             self._reader.expect_names(*answer.offered)
         if filtered.fitting < len(arguments.names):
