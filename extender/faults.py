@@ -31,6 +31,6 @@ class Faults:
         """Tells what has changed and stayed so."""
         for source, fault in self._faults.look():
             if fault is not None:
-                self._log.warning("source has a fault; what it last told is in use", source=source, why=fault)
+                self._log.warning("source has a fault", source=source, why=fault)
             else:
                 self._log.info("source is well again", source=source)

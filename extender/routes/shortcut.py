@@ -32,9 +32,9 @@ class Shortcut:
     """ASGI application: a POST to one of these very paths goes straight to its endpoint, all else to the routes."""
 
     def __init__(
-        self, app: ASGIApp, posts: Mapping[str, Endpoint], on_wrong_path: Callable[[str, str], None] = lambda *_: None
+        self, app: ASGIApp, posts: Mapping[str, Endpoint], on_wrong_path: Callable[[str, str], bytes] | None = None
     ) -> None:
-        """on_wrong_path is told method and path of what is neither a verb nor another route."""
+        """on_wrong_path is told method and path of what is neither a verb nor another route, and gives the answer."""
         self._app = app
         self._posts = posts
         self._on_wrong_path = on_wrong_path
@@ -48,9 +48,17 @@ class Shortcut:
             await endpoint(scope, receive, send)
             return
 
+        answer: bytes | None = None
+
         async def told(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] in {404, 405}:
-                self._on_wrong_path(scope["method"], scope["path"])
+            nonlocal answer
+            if message["type"] == "http.response.start" and message["status"] in {404, 405} and self._on_wrong_path:
+                answer = self._on_wrong_path(scope["method"], scope["path"])
+                headers = [one for one in message["headers"] if one[0] not in {b"content-length", b"content-type"}]
+                headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+                message = {**message, "headers": headers}
+            elif message["type"] == "http.response.body" and answer is not None:
+                message = {"type": "http.response.body", "body": answer}
             await send(message)
 
         await self._app(scope, receive, told)

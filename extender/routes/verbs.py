@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from fastapi import APIRouter, Request, Response
 
 from extender.routes import schemas
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from extender.warnings import PodWarnings
 
 _JSON, _CLOSE = (b"content-type", b"application/json"), (b"connection", b"close")
+
+_TOLD_WRONG_PATHS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Verbs:
             ArgumentsReader(names_body_bytes=limits.names_body_bytes, most_nodes=most_nodes),
             most_bytes=limits.nodes_body_bytes,
         )
-        self._told_wrong_path = False
+        self._wrong_paths: set[tuple[str, str]] = set()
         self._bodies = BodyReader(limit_bytes=limits.nodes_body_bytes, timeout_s=limits.body_timeout_s)
 
     def router(self, prefix: str) -> APIRouter:
@@ -106,13 +109,19 @@ class Verbs:
         """The prioritize verb: ExtenderArgs in, HostPriorityList out; empty where the request cannot be used."""
         await self._answer(scope, receive, send, "prioritize", self._prioritize, lambda _: answers.NO_SCORES)
 
-    def wrong_path(self, method: str, path: str, prefix: str) -> None:
-        """Somebody asked for what is not here: counted, and told once with what is."""
+    def wrong_path(self, method: str, path: str, prefix: str) -> bytes:
+        """What a request for no verb is answered; counted, and the first few of them are told in the log."""
         self._metrics.wrong_paths.inc()
-        if not self._told_wrong_path:
-            self._told_wrong_path = True
-            right = f"POST {prefix}/filter and {prefix}/prioritize; urlPrefix must end with {prefix or 'the port'}"
-            self._log.warning("request for no verb; more are only counted", method=method, path=path, right=right)
+        right = (
+            f"POST {prefix}/filter and {prefix}/prioritize: the scheduler's urlPrefix must end with "
+            f"{prefix or 'the port'}, or set listen.path_prefix; all else is on the ops port"
+        )
+        if len(self._wrong_paths) < _TOLD_WRONG_PATHS and (method, path) not in self._wrong_paths:
+            self._wrong_paths.add((method, path))
+            self._log.warning(
+                "request for no verb; the same again is only counted", method=method, path=path, right=right
+            )
+        return orjson.dumps({"error": f"{method} is no verb here; {right}"})
 
     async def how_to_call(self, request: Request) -> dict[str, Any]:
         """A person who opened the address in a browser is told what to do."""

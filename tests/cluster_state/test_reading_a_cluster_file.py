@@ -306,3 +306,13 @@ async def test_the_pods_are_as_old_as_the_reading_and_others_get_their_turn(
     assert len(sink.pods) == 1000
     assert {1, 2, 3} <= {count // 250 for count in turns if 0 < count < 1000}, "a turn after every 250"
     assert sink.listed_at_s == 0.0, "the first look at the clock, before the file was read"
+
+
+def test_a_node_that_cannot_be_used_is_a_fault_and_is_there_to_be_refused() -> None:
+    bad = node("a")
+    bad["status"]["allocatable"]["kubesteer.io/egress-bps"] = "10Gbps"
+    manifest = read_manifest(json.dumps(a_list(bad, node("b"))).encode(), DEFAULT_NETWORK)
+    assert set(manifest.nodes) == {"a", "b"}
+    [fault] = manifest.faults
+    assert fault.startswith("Node a: status.allocatable[")
+    assert fault.endswith("; it takes no pod")

@@ -210,3 +210,16 @@ async def test_what_a_frozen_watch_holds_back_is_not_heard(api: FakeApi, sink: R
         api.put(node("told"))
         await until(lambda: "told" in sink.nodes)
         assert sink.heard_at_s == heard_s
+
+
+async def test_a_node_that_cannot_be_used_is_named_until_it_is_mended(api: FakeApi, sink: RecordingSink) -> None:
+    bad = node("n")
+    bad["status"]["allocatable"]["kubesteer.io/egress-bps"] = "10Gbps"
+    api.put(bad)
+    async with following(api, sink) as source:
+        await until(lambda: source.status().nodes_synced)
+        assert source.status().skipped == 1
+        assert (source.status().last_error or "").startswith("Node n: status.allocatable[kubesteer.io/egress-bps]")
+        assert sink.nodes["n"].fault, "it is there, and refused with the reason"
+        api.put(node("n"))
+        await until(lambda: source.status().skipped == 0)

@@ -45,11 +45,23 @@ async def test_a_wrong_path_is_counted_and_told_once_with_the_right_one(method: 
     there = service(listen={"path_prefix": "/scheduler"})
     async with client_of(there.parts.verbs) as client:
         for _ in range(3):
-            assert (await client.request(method, path, content=b"{}")).status_code in {404, 405}
+            answer = await client.request(method, path, content=b"{}")
+            assert answer.status_code in {404, 405}
+            assert "POST /scheduler/filter and /scheduler/prioritize" in answer.json()["error"]
     assert there.metric("wrong_paths_total") == 3
     [line] = [line for line in there.lines() if "no verb" in line["event"]]
     assert (line["method"], line["path"]) == (method, path)
     assert "POST /scheduler/filter" in line["right"]
+
+
+async def test_each_wrong_path_is_told_but_no_more_than_a_few() -> None:
+    """A scanner's paths do not hide the scheduler's, nor fill the log."""
+    there = service()
+    async with client_of(there.parts.verbs) as client:
+        for i in range(40):
+            await client.post(f"/scan-{i % 20}", content=b"{}")
+    assert there.metric("wrong_paths_total") == 40
+    assert len([line for line in there.lines() if "no verb" in line["event"]]) == 16
 
 
 async def test_a_person_who_looks_at_a_verb_is_no_wrong_path() -> None:

@@ -100,8 +100,10 @@ class _Reading:
         _require_names({"metadata.name": node.metadata.name})
         if node.status is not None and node.status.allocatable is None:
             node.status.allocatable = node.status.capacity  # as the API server does
-        self._manifest.nodes[node.metadata.name] = summarise_node(node, self._network)
-        return node.metadata.name
+        summary = self._manifest.nodes[node.metadata.name] = summarise_node(node, self._network)
+        if summary.fault is not None:
+            self._manifest.faults.append(f"Node {summary.name}: {summary.fault}; it takes no pod")
+        return summary.name
 
     def _pod(self, value: Any) -> str:
         pod = msgspec.convert(value, Pod)

@@ -275,14 +275,18 @@ class Reflector(Generic[ObjectT]):
         raise ClusterUnavailable(message)
 
     def _take(self, key: str, item: ObjectT) -> bool:
+        name = full_name(item.metadata)
         try:
-            self._resource.put(item)
+            fault = self._resource.put(item)
         except InvalidQuantity as exc:
-            self._skip(key, full_name(item.metadata), str(exc))
+            self._skip(key, name, str(exc))
             return False
         self.known.add(key)
-        self.skipped.pop(key, None)
-        return True
+        if fault is None:
+            self.skipped.pop(key, None)
+        else:
+            self.skipped[key] = f"{self._resource.kind} {name}: {fault}; it takes no pod"
+        return fault is None
 
     def _skip(self, key: str, name: str, why: str) -> None:
         kept = "; its last good state counts" if key in self.known else "; it is not counted"

@@ -56,7 +56,8 @@ LONGEST_LINE_B = 16 * 1024 * 1024
 class Resource(Generic[ObjectT]):
     """One kind of object.
 
-    put: summarise and store; raises InvalidQuantity. key: what `delete` takes.
+    put: summarise and store, and tell what on the object cannot be used all the same; raises InvalidQuantity for one
+        that cannot be stored. key: what `delete` takes.
     listed, heard: told of a whole list and of a watch that has been applied, as ClusterSink defines them.
     """
 
@@ -67,7 +68,7 @@ class Resource(Generic[ObjectT]):
     item: msgspec.json.Decoder[ObjectT]
     event: msgspec.json.Decoder[Added[ObjectT] | Modified[ObjectT] | Deleted | Bookmark | Failure]
     key: Callable[[Metadata], str]
-    put: Callable[[ObjectT], None]
+    put: Callable[[ObjectT], str | None]
     delete: Callable[[str], None]
     listed: Callable[[Collection[str], float], None] | None = None
     heard: Callable[[float], None] | None = None
@@ -78,7 +79,7 @@ def resource(
     path: str,
     *,
     kind: str,
-    put: Callable[[ObjectT], None],
+    put: Callable[[ObjectT], str | None],
     delete: Callable[[str], None],
     key: Callable[[Metadata], str],
     selector: Mapping[str, str] | None = None,
@@ -103,11 +104,17 @@ def resource(
 
 def nodes_into(sink: ClusterSink, network: Sequence[NetworkResource]) -> Resource[Node]:
     """Nodes, by name."""
+
+    def put(node: Node) -> str | None:
+        summary = summarise_node(node, network)
+        sink.put_node(summary)
+        return summary.fault
+
     return resource(
         Node,
         NODES,
         kind="Node",
-        put=lambda node: sink.put_node(summarise_node(node, network)),
+        put=put,
         delete=sink.delete_node,
         key=by_name,
     )
