@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -13,4 +13,12 @@ def tell_build(registry: CollectorRegistry) -> None:
     built = Gauge(
         "kubesteer_build_info", "1; its labels tell what runs here.", ["version", "python"], registry=registry
     )
-    built.labels(version("kubesteer"), platform.python_version()).set(1)
+    built.labels(_own_version(), platform.python_version()).set(1)
+
+
+def _own_version() -> str:
+    """Code that runs from its folders, not installed, has none; that stops no service."""
+    try:
+        return version("kubesteer")
+    except PackageNotFoundError:
+        return "unknown"

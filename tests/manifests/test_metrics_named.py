@@ -7,12 +7,13 @@ import json
 import platform
 import re
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pytest
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric
 
+from kubesteer.clients import build_info
 from tests.metrics_page import page, registries
 
 from .written import MANIFESTS, ROOT, written
@@ -166,3 +167,16 @@ def test_panels_of_the_dashboard_do_not_overlap() -> None:
     assert len(cells) == len(set(cells))
     assert max(x for x, _ in cells) < 24
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+def test_a_service_that_is_not_installed_but_run_from_its_folders_starts_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nowhere(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(build_info, "version", nowhere)
+    registry = CollectorRegistry()
+    build_info.tell_build(registry)
+    (family,) = registry.collect()
+    assert family.samples[0].labels["version"] == "unknown"
