@@ -175,7 +175,7 @@ def from_table(table: NodeTable, rows: NDArray[np.intp], *, judged: bool = True)
         faults=faults,
         limit_bps=table.limit_bps.take(rows, axis=1) if table.links else None,
         limit_at_s=table.limit_at_s[rows] if table.links else None,
-        capacity_range_bps=[table.capacity_range(direction) for direction in range(table.directions)],
+        capacity_range_bps=table.capacity_ranges(),
     )
 
 

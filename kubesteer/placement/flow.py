@@ -104,7 +104,7 @@ class DecisionFlow:
         is_ranked = shortlist is not None and len(rows) > shortlist
         charged = self._charged(pod, rows, always=is_ranked)
         if not is_ranked and isinstance(asked, NamedNodes) and moment.synced and self._all_fit(pod, rows, charged):
-            suspect = suspect_units(pod, self._capacity_ranges(), self.engine.policy)
+            suspect = suspect_units(pod, self.state.table.capacity_ranges(), self.engine.policy)
             filtered = Filtered(np.arange(len(rows)), none_refused(len(rows)), len(rows), suspect)
         else:
             candidates = self._candidates(asked, rows)
@@ -202,7 +202,3 @@ class DecisionFlow:
             evidence=opinion.evidence if opinion else None,
             mean=opinion.mean if opinion else None,
         )
-
-    def _capacity_ranges(self) -> list[tuple[int, int] | None]:
-        table = self.state.table
-        return [table.capacity_range(direction) for direction in range(table.directions)]

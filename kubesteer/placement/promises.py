@@ -176,8 +176,8 @@ class Promises:
 
     def _nominated_on(self, rows: NDArray[np.intp], nominated: Sequence[_Nominated]) -> NDArray[np.int64]:
         table = self._table
-        # The last column is of nodes without a row, which take nothing.
-        by_row = np.zeros((len(table.assumed), table.capacity + 1))
+        # -1 is the table's empty last row: nodes without a row take nothing.
+        by_row = np.zeros((len(table.assumed), table.capacity))
         at = [table.rows.get(one.node, -1) for one in nominated]
         np.add.at(by_row.T, at, np.array([one.amounts for one in nominated], np.float64))
         by_row[:, -1] = 0

@@ -257,11 +257,11 @@ class NodeTable:
         """Pods that are assumed."""
         return len(self._assumed)
 
-    def capacity_range(self, direction: int) -> tuple[int, int] | None:
-        """The smallest and the largest capacity of every node that has some, in bit/s; None where none has."""
+    def capacity_ranges(self) -> Sequence[tuple[int, int] | None]:
+        """By direction the smallest and the largest capacity of every node that has some, in bit/s; else None."""
         if self._ranges is None:
             self._ranges = [self._range_of(d) for d in range(self.directions)]
-        return self._ranges[direction]
+        return self._ranges
 
     def _range_of(self, direction: int) -> tuple[int, int] | None:
         capacity_bps = self.allocatable[NETWORK + direction]

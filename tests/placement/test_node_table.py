@@ -132,7 +132,7 @@ def assert_equal(table, recount):
     assert [uid for uid in POD_UIDS if table.placed(uid)] == sorted(pod.uid for pod in placed)
     for direction in range(2):
         there = [node.network_bps[direction] for node in recount.nodes.values() if node.network_bps[direction] > 0]
-        assert table.capacity_range(direction) == ((min(there), max(there)) if there else None)
+        assert table.capacity_ranges()[direction] == ((min(there), max(there)) if there else None)
 
 
 def assert_row_equal(table, row, name, recount):
