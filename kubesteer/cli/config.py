@@ -130,6 +130,7 @@ def _answers(said: MakeOptions, service: Service) -> Answers:
         "shortlist": said.shortlist,
         "share": parse_share(said.weight) if said.weight else None,
         "scheduler_name": said.scheduler_name,
+        "kubeconfig": said.kubeconfig,
         "pinned": said.pin_weights,
         "fail_safe": said.fail_safe,
         "minor": parse_minor(said.minor) if said.minor else None,

@@ -39,6 +39,13 @@ class MakeOptions:
     scheduler_name: Annotated[
         str | None, Parameter(help="Name of a second scheduler, which pods choose; without it the cluster's own.")
     ] = None
+    kubeconfig: Annotated[
+        str | None,
+        Parameter(
+            help="The scheduler's kubeconfig, as it finds it; kubeadm's /etc/kubernetes/scheduler.conf, or none with"
+            " --scheduler-name. - for none: a scheduler in a pod with a ServiceAccount."
+        ),
+    ] = None
     pin_weights: Annotated[
         bool, _Flag, Parameter(help="Write the other Score plugins' weights down, so that no upgrade moves the share.")
     ] = False
@@ -61,6 +68,8 @@ class MakeOptions:
 
 def asked(question: Callable[[str, str], str]) -> MakeOptions:
     """The options by asking. question: text and default in, answer out. Raises InvalidInput."""
+    from kubesteer.schedulerconfig.making import KUBEADM, NO_KUBECONFIG  # noqa: PLC0415
+
     url = question("Where does the scheduler reach kubesteer?", "http://127.0.0.1:8888")
     ca_file = cert = key = None
     if url.startswith("https://"):
@@ -72,6 +81,10 @@ def asked(question: Callable[[str, str], str]) -> MakeOptions:
         raise InvalidInput(f"pods {pods!r}: answer all or slo")
     weight = question("How much of the score is kubesteer's, at least: half, 60% ..?", "half")
     name = question("schedulerName of a second scheduler (- for the cluster's own)?", "-")
+    kubeconfig = question(
+        "The scheduler's kubeconfig, as it finds it (- for one in a pod with a ServiceAccount)?",
+        KUBEADM if name == "-" else NO_KUBECONFIG,
+    )
     minor = question("The scheduler's version?", "1.37")
     return MakeOptions(
         url=url,
@@ -81,5 +94,6 @@ def asked(question: Callable[[str, str], str]) -> MakeOptions:
         pods="slo" if pods == "slo" else "all",
         weight=weight,
         scheduler_name=None if name == "-" else name,
+        kubeconfig=kubeconfig,
         minor=minor,
     )

@@ -17,6 +17,9 @@ from kubesteer.schedulerconfig.score_plugins import LEAST_SHARE, MOST_SHARE, def
 from kubesteer.schedulerconfig.service import Service
 
 DEFAULT_URL = "http://127.0.0.1:8888"
+KUBEADM = "/etc/kubernetes/scheduler.conf"
+"""The kubeconfig that kubeadm writes for the cluster's own scheduler."""
+NO_KUBECONFIG = "-"
 HALF = 0.5
 
 
@@ -30,6 +33,8 @@ class Answers:
     scheduler_name: of a second scheduler; none for the cluster's own.
     pinned: write the other Score plugins' weights down, so that an upgrade of the scheduler does not move the share.
     fail_safe: pods wait while kubesteer is away, instead of being placed without it.
+    kubeconfig: the scheduler's, as it finds it; NO_KUBECONFIG for one in a pod with a ServiceAccount. None stands for
+    kubeadm's file, and for none where a second scheduler is named.
     service: kubesteer's settings, with which the file has to agree.
     """
 
@@ -44,8 +49,16 @@ class Answers:
     scheduler_name: str | None = None
     pinned: bool = False
     fail_safe: bool = False
+    kubeconfig: str | None = None
     minor: int = NEWEST
     service: Service = field(default_factory=Service)
+
+    @property
+    def connection(self) -> str | None:
+        """The kubeconfig that the file names; none where the scheduler has a ServiceAccount."""
+        usual = NO_KUBECONFIG if self.scheduler_name else KUBEADM
+        chosen = self.kubeconfig or usual
+        return None if chosen == NO_KUBECONFIG else chosen
 
     @property
     def decides_alone(self) -> bool:
@@ -80,7 +93,7 @@ def head_lines(answers: Answers, document: dict[str, Any]) -> list[str]:
     """What the file does, and what it asks of kubesteer's settings."""
     entry = document["extenders"][0]
     names = [each["name"] for each in entry.get("managedResources", [])]
-    lines = [f"For kube-scheduler 1.{answers.minor}, by its flag --config."]
+    lines = [f"For kube-scheduler 1.{answers.minor}, by its flag --config.", _reaches(answers)]
     if name := answers.scheduler_name:
         lines.append(f"A scheduler beside the cluster's own: pods choose it by schedulerName: {name}.")
         lines.append(f"It leads by the lease kube-system/{name}: its ServiceAccount needs get and update of that.")
@@ -128,6 +141,8 @@ def _agree(answers: Answers) -> None:
 
 def _document(answers: Answers) -> dict[str, Any]:
     document: dict[str, Any] = {"apiVersion": API_VERSION, "kind": KIND}
+    if kubeconfig := answers.connection:
+        document["clientConnection"] = {"kubeconfig": kubeconfig}
     if answers.scheduler_name:
         document["leaderElection"] = {"resourceName": answers.scheduler_name}
     profile: dict[str, Any] = {}
@@ -156,6 +171,12 @@ def _entry(answers: Answers) -> dict[str, Any]:
         names: Sequence[str] = answers.resources or answers.service.resource_names
         entry["managedResources"] = [{"name": name, "ignoredByScheduler": False} for name in names]
     return entry
+
+
+def _reaches(answers: Answers) -> str:
+    if kubeconfig := answers.connection:
+        return f"It reaches the API server by {kubeconfig}: with --config it ignores its flag --kubeconfig."
+    return "It reaches the API server by its pod's ServiceAccount; outside a pod, add --kubeconfig to this command."
 
 
 def _sentence(finding: Finding) -> str:

@@ -10,7 +10,7 @@ import pytest
 from kubesteer.model.errors import InvalidInput
 from kubesteer.schedulerconfig.checking import check
 from kubesteer.schedulerconfig.findings import Severity
-from kubesteer.schedulerconfig.making import Answers, make
+from kubesteer.schedulerconfig.making import KUBEADM, Answers, make
 from kubesteer.schedulerconfig.minors import TESTED
 from kubesteer.schedulerconfig.reading import read, render
 from kubesteer.schedulerconfig.service import Service
@@ -50,6 +50,16 @@ def test_the_check_has_nothing_against_what_is_made_from_any_answers() -> None:
         pytest.param({"scheduler_name": "mine"}, ("leaderElection", "resourceName"), "mine", id="a lease of its own"),
         pytest.param({"scheduler_name": "mine"}, ("profiles", 0, "schedulerName"), "mine", id="its name"),
         pytest.param({"pods": "slo", "fail_safe": True}, ("extenders", 0, "ignorable"), False, id="pods wait"),
+        pytest.param({}, ("clientConnection", "kubeconfig"), KUBEADM, id="the cluster's own: kubeadm's kubeconfig"),
+        pytest.param({"kubeconfig": "/a"}, ("clientConnection", "kubeconfig"), "/a", id="a kubeconfig of its own"),
+        pytest.param({"kubeconfig": "-"}, ("clientConnection",), None, id="in a pod, by its ServiceAccount"),
+        pytest.param({"scheduler_name": "mine"}, ("clientConnection",), None, id="a second scheduler is in a pod"),
+        pytest.param(
+            {"scheduler_name": "mine", "kubeconfig": "/a"},
+            ("clientConnection", "kubeconfig"),
+            "/a",
+            id="a second scheduler outside",
+        ),
         pytest.param(
             {"pinned": True},
             ("profiles", 0, "plugins", "score", "disabled"),

@@ -121,10 +121,11 @@ def test_on_a_terminal_it_asks_and_writes_the_flags_that_say_the_same(monkeypatc
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr("sys.stdin", Terminal("https://a.svc:1\n/ca.crt\n-\nslo\n60%\nmine\n1.35\n"))
+    monkeypatch.setattr("sys.stdin", Terminal("https://a.svc:1\n/ca.crt\n-\nslo\n60%\nmine\n/mine.conf\n1.35\n"))
     result = run("config", "make")
     assert result.code == 0
-    flags = "--url https://a.svc:1 --ca-file /ca.crt --pods slo --weight 60% --scheduler-name mine --minor 1.35"
+    flags = "--url https://a.svc:1 --ca-file /ca.crt --pods slo --weight 60% --scheduler-name mine"
+    flags += " --kubeconfig /mine.conf --minor 1.35"
     assert result.out.startswith(f"# Made by: kubesteer config make {flags}\n")
     assert "kubesteer's certificate" in result.err
     # 0.6 / 0.4 * 14 = 21

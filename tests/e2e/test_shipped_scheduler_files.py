@@ -1,0 +1,92 @@
+"""Each file of scheduler-config/ byte for byte, given to the real kube-scheduler by its flag --config alone.
+
+What the files name by absolute path stands there: /etc and /run of a mount namespace of the scheduler's own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests.certificates import Authority
+from tests.e2e.cluster import objects
+from tests.e2e.cluster.bundles import CONTROL_PLANE, OLDER
+from tests.e2e.cluster.controlplane import ControlPlane
+from tests.e2e.cluster.process import Guard, Process
+from tests.e2e.service import ROOT
+from tests.e2e.test_scheduler_configs import allow_lease
+from tests.scheduler_config.documents import EGRESS, INGRESS, SLO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.cluster.build import Binaries
+
+FOLDER = ROOT / "scheduler-config"
+FILES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml"))
+IN_A_POD = "second-scheduler.yaml"
+"""The file of a scheduler with a ServiceAccount; the others are those of the cluster's own."""
+ENTER = """
+mount --bind "$1/etc" /etc
+mount --bind "$1/run" /run
+shift
+exec "$@"
+"""
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["1.37", "1.34"])
+def bed(older_binaries: Binaries, request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """A control plane of that minor with a node that every pod fits on."""
+    if os.geteuid() != 0:
+        pytest.skip("a mount namespace needs root")
+    with ControlPlane(older_binaries, older=request.param) as running:
+        running.client.create(objects.node("a", resources=dict.fromkeys((EGRESS, INGRESS, SLO), "10G")))
+        allow_lease(running, "kubesteer")
+        yield running
+
+
+def root_of(folder: Path, bed: ControlPlane, *, in_a_pod: bool) -> Path:
+    """The scheduler's /etc and /run: kubeadm's kubeconfig, or a pod's ServiceAccount; and the certificates."""
+    authority = Authority(folder, "authority")
+    cert_file, key_file = authority.issue("kube-scheduler")
+    certificates, kubeadm = folder / "etc/kubesteer", folder / "etc/kubernetes"
+    account = folder / "run/secrets/kubernetes.io/serviceaccount"
+    for each in (certificates, kubeadm, account):
+        each.mkdir(parents=True)
+    for name, file in (("ca.crt", authority.ca_file), ("tls.crt", cert_file), ("tls.key", key_file)):
+        shutil.copy(file, certificates / name)
+    kubeconfig = bed.layout.kubeconfig("system:kube-scheduler")
+    if in_a_pod:
+        (account / "token").write_text(yaml.safe_load(kubeconfig.read_text())["users"][0]["user"]["token"])
+        shutil.copy(bed.layout.ca_file, account / "ca.crt")
+    else:
+        shutil.copy(kubeconfig, kubeadm / "scheduler.conf")
+    return folder
+
+
+@pytest.mark.parametrize("way", sorted({file.split("/")[1] for file in FILES}))
+def test_a_shipped_file_starts_the_scheduler_as_it_is_and_the_scheduler_binds_a_pod(
+    bed: ControlPlane, older_binaries: Binaries, tmp_path: Path, request: pytest.FixtureRequest, way: str
+) -> None:
+    bundle, version = (OLDER, "1.34") if request.node.callspec.params["bed"] else (CONTROL_PLANE, "1.37")
+    in_a_pod, name = way == IN_A_POD, way.removesuffix(".yaml")
+    root = root_of(tmp_path, bed, in_a_pod=in_a_pod)
+    pod_of = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(bed.layout.api_port)}
+    environment = [f"{variable}={value}" for variable, value in pod_of.items()] if in_a_pod else []
+    program = older_binaries.path("kube-scheduler", bundle=bundle.name)
+    # No port of its own, which another scheduler on this machine may have.
+    start = [program, "--config", FOLDER / version / way, "--secure-port=0"]
+    command = ["unshare", "--mount", "sh", "-euc", ENTER, "enter", root, "env", "-i", *environment, *start]
+    profiles = yaml.safe_load((FOLDER / version / way).read_text()).get("profiles", [{}])
+    spec = {"schedulerName": profiles[0].get("schedulerName", "default-scheduler")}
+    bed.client.create(objects.pod(name, limits={EGRESS: "300M"}, spec=spec))
+    with Guard() as guard:
+        scheduler = Process("kube-scheduler", command, directory=tmp_path, log=tmp_path / "log", guard=guard)
+        # kubesteer does not answer here, and each file is ignorable: the pod is bound all the same.
+        scheduler.wait_until(lambda: bed.client.get("Pod", name)["spec"].get("nodeName") == "a", within_s=60)
+        scheduler.stop()  # asked to end, it gives up its lease, which the next one takes
