@@ -180,6 +180,7 @@ def build(
         documented,
         most_nodes=most_nodes,
         worker=worker,
+        log=log,
     )
     if reviews is not None:
         ops.add_middleware(Access, reviews=reviews, on_refused=lambda status: metrics.ops_refused[status].inc())

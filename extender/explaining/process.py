@@ -6,20 +6,21 @@ A process of its own and not a pool's worker: only so can a job be ended that ta
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import pickle
 import resource
 import signal
+import socket
 import struct
+import subprocess
 import sys
+import traceback
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kubesteer.model.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-
     from extender.explaining.work import Job
 
 _LENGTH = struct.Struct("!Q")
@@ -58,7 +59,7 @@ class ProcessWorker:
 
     def __init__(self, *, longest_s: float = 10.0) -> None:
         self._longest_s = longest_s
-        self._process: Process | None = None
+        self._child: _Child | None = None
         self._turn = asyncio.Lock()
         self._waiting = 0
 
@@ -78,21 +79,20 @@ class ProcessWorker:
 
     async def end(self) -> None:
         """Whatever is under way, the process is gone afterwards."""
-        process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        child, self._child = self._child, None
+        if child is not None:
+            child.writer.close()
+            child.process.kill()
+            await asyncio.to_thread(child.process.wait)
 
     async def _ask(self, job: bytes) -> Any:
         try:
             async with asyncio.timeout(self._longest_s):
-                process = await self._running()
-                assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes were asked for
-                process.stdin.writelines((_LENGTH.pack(len(job)), job))
-                await process.stdin.drain()
-                (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
-                return pickle.loads(await process.stdout.readexactly(length))  # noqa: S301 - of our own process
+                child = await self._running()
+                child.writer.writelines((_LENGTH.pack(len(job)), job))
+                await child.writer.drain()
+                (length,) = _LENGTH.unpack(await child.reader.readexactly(_LENGTH.size))
+                return pickle.loads(await child.reader.readexactly(length))  # noqa: S301 - of our own process
         except (TimeoutError, EOFError, OSError) as exc:
             await self.end()
             raise Busy("explaining took too long or too much memory; ask about fewer nodes") from exc
@@ -100,18 +100,42 @@ class ProcessWorker:
             await self.end()  # what it answers would be taken for the answer to the next
             raise
 
-    async def _running(self) -> Process:
-        if self._process is None or self._process.returncode is not None:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "extender.explaining.process",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
-        return self._process
+    async def _running(self) -> _Child:
+        child = self._child
+        if child is not None and (child.writer.is_closing() or child.process.poll() is not None):
+            await self.end()
+        if self._child is None:
+            self._child = await _started()
+        return self._child
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    process: subprocess.Popen[bytes]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+async def _started() -> _Child:
+    """A new process, which ends with our end of its input.
+
+    Not by the event loop: uvloop's child runs Python between fork and exec, in a process that has threads.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            raise
+        process = subprocess.Popen(  # noqa: ASYNC220 - it returns once the process is there, within milliseconds
+            [sys.executable, "-m", "extender.explaining.process"],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+    return _Child(process, reader, writer)
 
 
 def main() -> None:
@@ -126,7 +150,7 @@ def main() -> None:
         except InvalidInput as exc:
             answer = InvalidInput(str(exc))
         except Exception as exc:  # noqa: BLE001 - told where there is a log
-            answer = RuntimeError(f"{type(exc).__name__}: {exc}")
+            answer = RuntimeError("".join(traceback.format_exception(exc)))
         content = pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
         answers.write(_LENGTH.pack(len(content)) + content)
         answers.flush()

@@ -19,6 +19,8 @@ from kubesteer.model.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from structlog.typing import FilteringBoundLogger
+
     from extender.decisions import Decisions
     from extender.explaining.process import Worker
     from extender.health import Health
@@ -38,6 +40,7 @@ def ops_app(
     *,
     most_nodes: Callable[[], int],
     worker: Worker,
+    log: FilteringBoundLogger,
 ) -> FastAPI:
     """The application of the ops port; its /docs describe the verbs too. worker: explains."""
     app: FastAPI = FastAPIOffline(title="kubesteer", version=version, redoc_url=None, redirect_slashes=False)
@@ -71,6 +74,10 @@ def ops_app(
             return JSONResponse({"error": str(exc)}, status_code=400, headers={"Connection": "close"})
         except Busy as exc:
             return JSONResponse({"error": str(exc)}, status_code=503, headers={"Retry-After": "1"})
+        except Exception as exc:
+            log.exception("fault", verb="explain")
+            fault = f"kubesteer fault {type(exc).__name__}: see its log"
+            return JSONResponse({"error": fault}, status_code=500, headers={"Connection": "close"})
         return Response(page, media_type="application/json")
 
     own_openapi = app.openapi

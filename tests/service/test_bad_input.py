@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import container, node, pod
-from tests.service.harness import args, nodes_args, service
+from tests.service.harness import args, client_of, nodes_args, service
 
 GOOD = json.dumps(pod()).encode()
 UNUSABLE = {
@@ -172,6 +172,15 @@ async def test_a_fault_inside_is_an_error_with_a_decision_id_and_not_a_500(monke
     fault = there.lines()[0]
     assert fault["decision"] in error
     assert "ZeroDivisionError" in fault["exception"]
+
+
+async def test_a_fault_while_explaining_is_told_by_its_kind_and_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = service()
+    monkeypatch.setattr(there.parts.worker, "do", lambda job: 1 / 0)
+    async with client_of(there.parts.ops) as client:
+        answer = await client.post("/explain", json=args(pod(), ["node-1"]))
+    assert (answer.status_code, answer.json()) == (500, {"error": "kubesteer fault ZeroDivisionError: see its log"})
+    assert "ZeroDivisionError" in there.lines()[0]["exception"]
 
 
 @pytest.mark.parametrize(
