@@ -30,7 +30,7 @@ run: $(INSTALLED) ## Start the extender on loopback with an example cluster
 	@$(RUN) -m extender --config examples/kubesteer.yaml
 
 try: $(INSTALLED) ## Ask where a few pods would go, and why
-	@$(RUN) -m tests.try_example
+	@$(RUN) -m tools.try_example
 
 test: $(INSTALLED) ## All tests that need no Go, with a real etcd (under 5 minutes)
 	@$(RUN) -m pytest
@@ -49,23 +49,23 @@ arrows: $(INSTALLED) ## Imports go one way
 check: lint types arrows test ## Everything a commit must pass
 
 cluster-binaries: $(INSTALLED) ## Build the real control plane (about 14 minutes the first time)
-	@$(RUN) -m tests.e2e.cluster build controlplane own kwok older helm certmanager
+	@$(RUN) -m tools.cluster build controlplane own kwok older helm certmanager
 
 node-binaries: cluster-binaries ## What real nodes need: Debian packages (as root), kubelet, containerd, CoreDNS, images (about 6 minutes)
-	@$(RUN) -m tests.e2e.cluster nodes
+	@$(RUN) -m tools.cluster nodes
 
 e2e: node-binaries ## Against the real kube-scheduler, API server, etcd, kubelet and containerd
 	@$(RUN) -m pytest tests/e2e tests/network_probes --override-ini addopts= -q -ra -p no:schemathesis --timeout 600
 
 image: $(INSTALLED) ## Build localhost/kubesteer (IMAGE= another name, BASE= another base; `local` makes one)
-	@$(RUN) -m tests.image $(if $(IMAGE),--name $(IMAGE)) $(if $(BASE),--base $(BASE))
+	@$(RUN) -m tools.image $(if $(IMAGE),--name $(IMAGE)) $(if $(BASE),--base $(BASE))
 
 cluster: $(if $(filter-out 0,$(NODES)),node-binaries,cluster-binaries) ## Start the real control plane and leave it running; NODES=3, as root: a whole cluster, kubesteer's image in it
-	@$(if $(filter-out 0,$(NODES)),image=$$($(RUN) -m tests.image --cached); )\
-	$(RUN) -m tests.e2e.cluster up --nodes $(KWOK_NODES) --real-nodes $(NODES) $(if $(filter-out 0,$(NODES)),--image "$$image")
+	@$(if $(filter-out 0,$(NODES)),image=$$($(RUN) -m tools.image --cached); )\
+	$(RUN) -m tools.cluster up --nodes $(KWOK_NODES) --real-nodes $(NODES) $(if $(filter-out 0,$(NODES)),--image "$$image")
 
 cluster-down: $(INSTALLED) ## Stop it
-	@$(RUN) -m tests.e2e.cluster down
+	@$(RUN) -m tools.cluster down
 
 CLUSTER_FLAGS = $(if $(CONTEXT),--context $(CONTEXT))
 
@@ -94,19 +94,19 @@ bench-agent: $(INSTALLED) ## Memory and CPU of an idle agent on a node with 110 
 	@$(RUN) -m tests.bench.agent_footprint
 
 demo-rewards: cluster-binaries ## Watch pods leave a bad node and come back once it is repaired (2 minutes)
-	@$(RUN) -m tests.demo.rewards
+	@$(RUN) -m tools.demo.rewards
 
 fuzz: $(INSTALLED) ## 1,000,000 random, mutated and adversarial requests (FUZZ=n for another number)
 	@$(RUN) -m tests.fuzz --requests $(or $(FUZZ),1000000)
 
 audit: $(INSTALLED) ## Supply chain: hashes, wheels, licences; known vulnerabilities where the service is reachable (ONLINE=required|never)
-	@$(RUN) -m tests.audit --online $(or $(ONLINE),if-reachable)
+	@$(RUN) -m tools.audit --online $(or $(ONLINE),if-reachable)
 
 sbom: $(INSTALLED) ## What the image is made of, as CycloneDX, the same bytes for the same lock: dist/sbom.cdx.json
-	@$(RUN) -m tests.audit --sbom dist/sbom.cdx.json
+	@$(RUN) -m tools.audit --sbom dist/sbom.cdx.json
 
 chart: $(INSTALLED) ## Make chart/templates from manifests/
-	@$(RUN) -m tests.chart
+	@$(RUN) -m tools.chart
 
 docs: $(INSTALLED) ## Write what is generated: docs/settings.md, docs/agent-settings.md, docs/metrics.md
 	@$(RUN) -m extender settings > docs/settings.md

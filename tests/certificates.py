@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tools.cluster.nodes.certificates import authority_extensions
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -20,17 +22,6 @@ if TYPE_CHECKING:
     from cryptography.x509.extensions import ExtensionType
 
 HOUR = dt.timedelta(hours=1)
-KEY_USAGES = (
-    "digital_signature",
-    "content_commitment",
-    "key_encipherment",
-    "data_encipherment",
-    "key_agreement",
-    "key_cert_sign",
-    "crl_sign",
-    "encipher_only",
-    "decipher_only",
-)
 USAGES = {"server auth": ExtendedKeyUsageOID.SERVER_AUTH, "client auth": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
@@ -105,12 +96,6 @@ class Authority:
         for extension in extensions:
             builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
-def authority_extensions() -> list[ExtensionType]:
-    """What says that a certificate signs others; the first is critical by rule."""
-    usage = dict.fromkeys(KEY_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
-    return [x509.BasicConstraints(ca=True, path_length=None), x509.KeyUsage(**usage)]
 
 
 def _signer(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MOST = {"tests": 600, "kubesteer": 400, "extender": 400, "monitor_agent": 400}
+MOST = {"tests": 600, "kubesteer": 400, "extender": 400, "monitor_agent": 400, "tools": 400}
 
 
 def main() -> None:

@@ -22,9 +22,9 @@ from kubesteer.model.reward import RewardRecord
 from tests.agent.builders import NODE, ended, node, pod, running, waiting
 from tests.certificates import Authority
 from tests.cluster_state.fake_api import FakeApi
-from tests.e2e.cluster.ports import free_ports
 from tests.network_probes.test_asking_prometheus import prometheus  # noqa: F401 - a fixture
 from tests.rewards.etcd_server import EtcdServer
+from tools.cluster.ports import free_ports
 
 HEAVY = ("numpy", "pydantic", "fastapi", "kubernetes", "uvicorn", "structlog", "orjson", "rich", "aiohttp.web")
 

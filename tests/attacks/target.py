@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.builders import Json, pod
-from tests.e2e.service import Extender
 from tests.fuzz.target import rss_mb
+from tools.cluster.extender import Extender
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "cluster.yaml"
 POD = json.dumps(pod()).encode()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.audit import licences, locks, sbom
-from tests.audit.__main__ import ROOT, TOOLS, advisories, installed_licences, starters, vulnerable
+from tools.audit import licences, locks, sbom
+from tools.audit.__main__ import ROOT, TOOLS, advisories, installed_licences, starters, vulnerable
 
 LOCK = (ROOT / "requirements.lock").read_text()
 DEVELOPMENT, _ = locks.read((ROOT / "requirements-dev.lock").read_text())

@@ -12,8 +12,8 @@ from tests.availability.faults import FAULTS
 from tests.availability.running import Outcome, measure
 from tests.availability.stand import Stand
 from tests.bench import machine
-from tests.e2e.cluster.build import build, cache_folder
-from tests.e2e.service import ROOT
+from tools.cluster.build import build, cache_folder
+from tools.cluster.extender import ROOT
 
 DOCUMENT = ROOT / "docs" / "operations.md"
 NODES, WAITING, FULL = 100, 100, 0.8

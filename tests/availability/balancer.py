@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from tests.e2e.cluster.ports import free_ports
-from tests.e2e.cluster.process import Guard, Process
+from tools.cluster.ports import free_ports
+from tools.cluster.process import Guard, Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ CHECKED = "inter 1s fall 2 rise 1"
 
 def why_not() -> str:
     """Why there is none here; empty where there is."""
-    return "" if _program() else f"needs {PROGRAM}: run `python -m tests.e2e.cluster nodes`, or apt-get install it"
+    return "" if _program() else f"needs {PROGRAM}: run `python -m tools.cluster nodes`, or apt-get install it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.availability.stand import RELOAD_S, TAKEN_UP_S
-from tests.e2e.cluster.controlplane import API_SERVER
-from tests.e2e.cluster.waiting import eventually
+from tools.cluster.controlplane import API_SERVER
+from tools.cluster.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tests.availability.stand import Stand
-    from tests.e2e.service import Extender
+    from tools.cluster.extender import Extender
 
 KILL_EVERY_S, BACK_AFTER_S = 5.0, 1.0
 KILLING_PER_S = 50.0

@@ -23,8 +23,8 @@ import msgspec
 
 from tests.availability.ledger import Promise
 from tests.background import Background
-from tests.e2e.cluster.objects import pod
 from tests.e2e.scenario import EGRESS, EGRESS_ANNOTATION, quantity
+from tools.cluster.objects import pod
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

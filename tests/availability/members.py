@@ -12,10 +12,10 @@ import grpc
 import httpx
 from aetcd import rpc
 
-from tests.e2e.cluster.ports import free_ports
-from tests.e2e.cluster.process import Guard, Process
-from tests.e2e.cluster.waiting import eventually
 from tests.manifests.written import pod_spec, written
+from tools.cluster.ports import free_ports
+from tools.cluster.process import Guard, Process
+from tools.cluster.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.availability.ledger import longest_gap_s
 from tests.availability.stand import TIMED_OUT
-from tests.e2e.cluster.waiting import eventually
+from tools.cluster.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.availability.faults import Fault

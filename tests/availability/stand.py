@@ -26,21 +26,21 @@ from tests.availability.ledger import Ledger
 from tests.availability.load import Load
 from tests.availability.members import READY_PATH, Members
 from tests.background import Background
-from tests.e2e.cluster import commands
-from tests.e2e.cluster.bundles import CONTROL_PLANE
-from tests.e2e.cluster.controlplane import ControlPlane
-from tests.e2e.cluster.objects import node
-from tests.e2e.cluster.ports import free_ports
 from tests.e2e.scenario import EGRESS, grant, quantity, token
-from tests.e2e.service import Extender
 from tests.manifests.certificates import issue_secrets
 from tests.manifests.written import MANIFESTS
+from tools.cluster import commands
+from tools.cluster.bundles import CONTROL_PLANE
+from tools.cluster.controlplane import ControlPlane
+from tools.cluster.extender import Extender
+from tools.cluster.objects import node
+from tools.cluster.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
-    from tests.e2e.cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 REPLICAS = 2
 SERVICE = "kubesteer-extender.kubesteer.svc"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from tests.bench import aims, calls, machine, pods_per_second, report, syncing
 from tests.bench.aims import Aim
-from tests.e2e.cluster.build import build, cache_folder
-from tests.e2e.cluster.bundles import CONTROL_PLANE
-from tests.e2e.service import ROOT
+from tools.cluster.build import build, cache_folder
+from tools.cluster.bundles import CONTROL_PLANE
+from tools.cluster.extender import ROOT
 
 PARTS = ("http", "scheduler", "sync")
 TARGET = ROOT / "docs" / "benchmarks.md"

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from tests.bench import objects
 from tests.bench.machine import pinned
-from tests.e2e.cluster.ports import free_ports
-from tests.e2e.cluster.process import Guard, Process
-from tests.e2e.service import ROOT, Extender
+from tools.cluster.extender import ROOT, Extender
+from tools.cluster.ports import free_ports
+from tools.cluster.process import Guard, Process
 
 if TYPE_CHECKING:
-    from tests.e2e.cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 VERBS = ("filter", "prioritize")
 FLOOR, NOOP, KUBESTEER = "floor", "noop Go", "kubesteer"

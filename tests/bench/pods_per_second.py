@@ -23,17 +23,17 @@ import httpx
 from kubesteer.model.reward import RewardRecord, encode_key, encode_value
 from tests.bench.load import NODES, PODS, Loader
 from tests.bench.machine import cpu_s, pin, pinned
-from tests.e2e.cluster.controlplane import API_SERVER, ETCD, SCHEDULER, ControlPlane
-from tests.e2e.cluster.objects import node, pod
-from tests.e2e.cluster.ports import free_ports
-from tests.e2e.cluster.process import Guard, Process
-from tests.e2e.service import Extender, scheduler_config
+from tools.cluster.controlplane import API_SERVER, ETCD, SCHEDULER, ControlPlane
+from tools.cluster.extender import Extender, scheduler_config
+from tools.cluster.objects import node, pod
+from tools.cluster.ports import free_ports
+from tools.cluster.process import Guard, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.e2e.cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 NONE, NOOP, ALL_TERMS, SHORTLIST = "no extender", "noop Go", "kubesteer, all terms", "kubesteer, shortlist: 1"
 VARIANTS = (NONE, NOOP, ALL_TERMS, SHORTLIST)

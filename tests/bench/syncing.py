@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from tests.bench import objects
 from tests.bench.load import NODES, PODS, Loader
 from tests.bench.machine import peak_rss_mb, rss_mb
-from tests.e2e.cluster.controlplane import ControlPlane
-from tests.e2e.service import ROOT, Extender
+from tools.cluster.controlplane import ControlPlane
+from tools.cluster.extender import ROOT, Extender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.e2e.cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 EVENTS_PER_S = 500
 WARM_UP_S = 2.0

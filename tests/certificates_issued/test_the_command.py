@@ -22,8 +22,8 @@ from kubesteer.cli.keeping import parts
 from kubesteer.cli.keeping.loop import Keeper
 from kubesteer.cli.keeping.settings import KeeperSettings, Ops, Pace
 from kubesteer.model.errors import TaskEnded
-from tests.e2e.cluster.ports import free_ports
 from tests.manifests.written import ROOT
+from tools.cluster.ports import free_ports
 
 
 def keep(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.chart.making import CHART
+from tools.chart.making import CHART
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

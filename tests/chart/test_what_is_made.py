@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.chart.making import CHART, MANIFESTS, ROOT, RuleError, Rules, made_files, read_rules, stale_files
+from tools.chart.making import CHART, MANIFESTS, ROOT, RuleError, Rules, made_files, read_rules, stale_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 
 from tests.cli.command import EtcdCase, record, run
-from tests.demo.cast import PREFIX, TYPE
-from tests.demo.pace import Pace
-from tests.demo.rewards import how_to_look
 from tests.rewards.etcd_server import EtcdServer
+from tools.demo.cast import PREFIX, TYPE
+from tools.demo.pace import Pace
+from tools.demo.rewards import how_to_look
 
 
 def test_the_command_that_the_demo_tells_shows_its_rewards(etcd: EtcdServer) -> None:

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cluster.nodes.images import SITE_PACKAGES, base_layer, site_packages_layer
-from .cluster.nodes.oci import Image, write_archive, write_layer
+from tools.cluster.nodes.images import SITE_PACKAGES, base_layer, site_packages_layer
+from tools.cluster.nodes.oci import Image, write_archive, write_layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,5 +1,5 @@
 """Fixtures of the test bed."""
 
-from tests.e2e.cluster.fixtures import binaries, control_plane, older_binaries
+from tests.e2e.fixtures import binaries, control_plane, older_binaries
 
 __all__ = ["binaries", "control_plane", "older_binaries"]

@@ -15,7 +15,7 @@ from tests.manifests.written import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .cluster.controlplane import ControlPlane
+    from tools.cluster.controlplane import ControlPlane
 
 
 @dataclass(frozen=True, slots=True)

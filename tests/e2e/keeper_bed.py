@@ -22,17 +22,16 @@ import httpx
 import yaml
 
 from tests.manifests.written import MANIFESTS, pod_spec, written
-
-from .cluster import objects
-from .cluster.client import ApiError
-from .cluster.controlplane import ControlPlane
-from .cluster.ports import free_ports
-from .cluster.process import Guard, Process
+from tools.cluster import objects
+from tools.cluster.client import ApiError
+from tools.cluster.controlplane import ControlPlane
+from tools.cluster.ports import free_ports
+from tools.cluster.process import Guard, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from .cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 ROOT = MANIFESTS.parent
 NAMESPACE = "kubesteer"

@@ -1,6 +1,6 @@
 """KWOK Stages under which some nodes are bad ones: what becomes of pods there, as a kubelet would record it.
 
-A Stage sees no node, so each is told the names of its nodes. Restarts and their back-off are tests/demo/stages.py's.
+A Stage sees no node, so each is told the names of its nodes. Restarts and their back-off are tools/demo/stages.py's.
 Pure: dictionaries only.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.demo.stages import Stage, stage
+from tools.demo.stages import Stage, stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .cluster.client import ApiError
-from .cluster.controlplane import CONTROLLER_MANAGER, ControlPlane
-from .cluster.waiting import eventually
+from tools.cluster.client import ApiError
+from tools.cluster.controlplane import CONTROLLER_MANAGER, ControlPlane
+from tools.cluster.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 OPERATORS = {
     "monitoring.coreos.com": ["ServiceMonitor", "PodMonitor", "PrometheusRule"],

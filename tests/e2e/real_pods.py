@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from .cluster.nodes.images import PYTHON
-from .cluster.objects import pod
-from .cluster.waiting import eventually
+from tools.cluster.nodes.images import PYTHON
+from tools.cluster.objects import pod
+from tools.cluster.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .cluster.client import Client
-    from .cluster.controlplane import ControlPlane
+    from tools.cluster.client import Client
+    from tools.cluster.controlplane import ControlPlane
 
 PORT = 5201
 

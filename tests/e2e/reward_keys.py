@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from .cluster.ports import free_ports
-from .cluster.process import Guard, Process
+from tools.cluster.ports import free_ports
+from tools.cluster.process import Guard, Process
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.e2e.cluster.controlplane import ControlPlane
-from tests.e2e.cluster.waiting import eventually
-from tests.e2e.service import Extender
 from tests.manifests.written import MANIFESTS, NAMESPACE
+from tools.cluster.controlplane import ControlPlane
+from tools.cluster.extender import Extender
+from tools.cluster.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from tests.e2e.cluster.client import Client
-    from tests.e2e.cluster.controlplane import Part
+    from tools.cluster.client import Client
+    from tools.cluster.controlplane import Part
 
 EGRESS = "kubesteer.io/egress-bps"
 EGRESS_ANNOTATION = "kubernetes.io/egress-bandwidth"

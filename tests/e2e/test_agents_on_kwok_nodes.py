@@ -31,16 +31,16 @@ from monitor_agent.logs import Log
 from monitor_agent.probes.links import LinkSettings
 from monitor_agent.probes.rates import RateRules
 from monitor_agent.settings import Settings
-from tests.demo.stages import restarts as restarts_of
 from tests.rewards.etcd_server import EtcdServer
+from tools.cluster.controlplane import ControlPlane
+from tools.cluster.extender import Extender, scheduler_config, scheduler_entry
+from tools.cluster.objects import node, pod
+from tools.cluster.waiting import eventually
+from tools.demo.stages import restarts as restarts_of
 
-from .cluster.controlplane import ControlPlane
-from .cluster.objects import node, pod
-from .cluster.waiting import eventually
 from .kwok_stages import ends, evicts, pulls_in_vain, starts, starts_slowly, stops_when_deleted
 from .real_pods import condition, container_status, is_running, last_end, restarts, waiting_reason
 from .scenario import grant, kubesteer, node_of, token
-from .service import Extender, scheduler_config, scheduler_entry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
-    from .cluster.build import Binaries
-    from .cluster.client import Client
+    from tools.cluster.build import Binaries
+    from tools.cluster.client import Client
 
 TYPE, IMAGE = "web", "registry.example/pause"
 PREFIX = "/kubesteer"

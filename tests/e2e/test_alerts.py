@@ -11,7 +11,7 @@ import yaml
 
 from tests.manifests.written import written
 
-from .cluster.fixtures import binaries, node_binaries
+from .fixtures import binaries, node_binaries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def rules(node_binaries: object, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def promtool(*arguments: str) -> str:
     program = shutil.which("promtool")
-    assert program, "promtool is not there; run `python -m tests.e2e.cluster nodes`"
+    assert program, "promtool is not there; run `python -m tools.cluster nodes`"
     told = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
     return told.stdout

@@ -17,14 +17,13 @@ from tests.availability.faults import FAULTS
 from tests.availability.running import measure
 from tests.availability.stand import Stand
 
-from .cluster.fixtures import binaries
+from .fixtures import binaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.availability.load import Load
-
-    from .cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 __all__ = ["binaries"]
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .cluster.objects import node, pod
-from .cluster.waiting import eventually
+from tools.cluster.extender import scheduler_config, scheduler_entry
+from tools.cluster.objects import node, pod
+from tools.cluster.waiting import eventually
+
 from .scenario import (
     EGRESS,
     EGRESS_ANNOTATION,
@@ -30,13 +32,12 @@ from .scenario import (
     waiting,
     why_pending,
 )
-from .service import scheduler_config, scheduler_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .cluster.controlplane import ControlPlane, Part
-    from .service import Extender
+    from tools.cluster.controlplane import ControlPlane, Part
+    from tools.cluster.extender import Extender
 
 __all__ = ["bed", "older", "running_bed", "start_scheduler"]
 

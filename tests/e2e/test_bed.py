@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from .cluster import upstream_extenders as upstream
-from .cluster.client import ApiError, Client
-from .cluster.controlplane import ControlPlane
-from .cluster.detached import AlreadyUpError, down, up
-from .cluster.fixtures import binaries, control_plane, older_binaries
-from .cluster.objects import node, pod
-from .cluster.ports import free_ports
-from .cluster.process import Guard, Process, StartError
-from .cluster.waiting import eventually
+from tools.cluster import upstream_extenders as upstream
+from tools.cluster.client import ApiError, Client
+from tools.cluster.controlplane import ControlPlane
+from tools.cluster.detached import AlreadyUpError, down, up
+from tools.cluster.objects import node, pod
+from tools.cluster.ports import free_ports
+from tools.cluster.process import Guard, Process, StartError
+from tools.cluster.waiting import eventually
+
+from .fixtures import binaries, control_plane, older_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 __all__ = ["binaries", "control_plane", "older_binaries"]
 
@@ -206,8 +207,8 @@ def test_a_detached_control_plane_runs_until_it_is_taken_down(binaries: Binaries
 def test_the_programs_end_with_a_python_that_is_killed() -> None:
     script = """
 import os, signal
-from tests.e2e.cluster.build import cache_folder, find
-from tests.e2e.cluster.controlplane import ControlPlane
+from tools.cluster.build import cache_folder, find
+from tools.cluster.controlplane import ControlPlane
 bed = ControlPlane(find(cache_folder(os.environ)))
 bed.start()
 print(bed.layout.directory, *[part.process.pid for part in bed.parts.values()], flush=True)

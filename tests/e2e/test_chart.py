@@ -19,12 +19,12 @@ from extender import settings_file as extender_settings
 from kubesteer.schedulerconfig.minors import TESTED
 from kubesteer.schedulerconfig.score_plugins import default_weights, share_weight
 from monitor_agent import settings_file as agent_settings
-from tests.chart.making import CHART, MANIFESTS
 from tests.chart.rendering import ENDPOINTS, VARIANTS, Helm, Objects, Variant, differences, objects_of
+from tools.chart.making import CHART, MANIFESTS
+from tools.cluster.bundles import HELM
+from tools.cluster.controlplane import ControlPlane
+from tools.cluster.waiting import eventually
 
-from .cluster.bundles import HELM
-from .cluster.controlplane import ControlPlane
-from .cluster.waiting import eventually
 from .operators import OPERATORS, empty_bed, is_older
 from .test_manifests import KUSTOMIZATIONS
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from .cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 __all__ = ["empty_bed"]
 
@@ -44,7 +44,7 @@ LEVEL = "pod-security.kubernetes.io/enforce"
 @pytest.fixture(scope="module")
 def helm(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Helm:
     if not binaries.has(HELM):
-        pytest.skip("Helm is not built: run `python -m tests.e2e.cluster build helm`")
+        pytest.skip("Helm is not built: run `python -m tools.cluster build helm`")
     return Helm(binaries.path("helm", bundle=HELM.name), tmp_path_factory.mktemp("helm"))
 
 

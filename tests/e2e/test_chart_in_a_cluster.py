@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .cluster.fixtures import binaries, kubesteer_image, node_binaries, whole_bed
-from .cluster.waiting import eventually
+from tools.cluster.waiting import eventually
+
+from .fixtures import binaries, kubesteer_image, node_binaries, whole_bed
 from .real_pods import runs
 from .test_chart import NAMESPACE, everything, helm
 
 if TYPE_CHECKING:
     from tests.chart.rendering import Helm
-
-    from .cluster.controlplane import ControlPlane
+    from tools.cluster.controlplane import ControlPlane
 
 __all__ = ["binaries", "helm", "kubesteer_image", "node_binaries", "whole_bed"]
 

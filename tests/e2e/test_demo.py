@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from .cluster.build import Binaries
-from .service import ROOT
+from tools.cluster.build import Binaries
+from tools.cluster.extender import ROOT
 
 
 def run_demo() -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.demo.rewards", "--fast"]
+    command = [sys.executable, "-m", "tools.demo.rewards", "--fast"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
 
 

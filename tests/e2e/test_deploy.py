@@ -27,19 +27,19 @@ from tests.deploying.cluster_behaviour import (
 )
 from tests.etcd_access.by_hand import printed
 from tests.manifests.written import MANIFESTS, ROOT
+from tools.cluster.objects import pod
+from tools.cluster.waiting import eventually
 
-from .cluster.fixtures import binaries, kubesteer_image, node_binaries, whole_bed
-from .cluster.objects import pod
-from .cluster.waiting import eventually
 from .deploy_command import Command, Told, add_settings, judged
+from .fixtures import binaries, kubesteer_image, node_binaries, whole_bed
 from .real_pods import identity, is_running, runs, server, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from .cluster.build import Binaries
-    from .cluster.controlplane import ControlPlane
+    from tools.cluster.build import Binaries
+    from tools.cluster.controlplane import ControlPlane
 
 __all__ = ["binaries", "kubesteer_image", "node_binaries", "whole_bed"]
 

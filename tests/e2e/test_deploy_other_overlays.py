@@ -22,22 +22,22 @@ from kubesteer.certificates.issuing import common_name_of, dns_names_of, usages_
 from kubesteer.certificates.pems import read_certificate, signed_by
 from kubesteer.certificates.values import wanted
 from tests.manifests.written import MANIFESTS
+from tools.cluster.bundles import CERT_MANAGER, CONTROL_PLANE
+from tools.cluster.nodes.certificates import Authority
+from tools.cluster.nodes.files import KUBERNETES
+from tools.cluster.ports import free_ports
+from tools.cluster.waiting import eventually
 
-from .cluster.bundles import CERT_MANAGER, CONTROL_PLANE
-from .cluster.fixtures import binaries, kubesteer_image, node_binaries, whole_bed
-from .cluster.nodes.certificates import Authority
-from .cluster.nodes.files import KUBERNETES
-from .cluster.ports import free_ports
-from .cluster.waiting import eventually
 from .deploy_command import Command, add_settings
+from .fixtures import binaries, kubesteer_image, node_binaries, whole_bed
 from .real_pods import is_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from .cluster.build import Binaries
-    from .cluster.controlplane import ControlPlane
+    from tools.cluster.build import Binaries
+    from tools.cluster.controlplane import ControlPlane
 
 __all__ = ["binaries", "kubesteer_image", "node_binaries", "whole_bed"]
 
@@ -66,7 +66,7 @@ def command(whole_bed: ControlPlane, node_binaries: Binaries, manifests: Path) -
 def cert_manager(command: Command, node_binaries: Binaries) -> None:
     """Its kinds, and its controllers beside the cluster."""
     if not node_binaries.has(CERT_MANAGER):
-        pytest.fail("certmanager: not built; run `python -m tests.e2e.cluster build certmanager`", pytrace=False)
+        pytest.fail("certmanager: not built; run `python -m tools.cluster build certmanager`", pytrace=False)
     bed = command.bed
     for file in node_binaries.files(CERT_MANAGER):
         bed.kubectl("apply", "--server-side", "-f", str(file))

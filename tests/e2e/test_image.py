@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests import image
 from tests.manifests.written import MANIFESTS
+from tools import image
+from tools.cluster.build import cache_folder
+from tools.cluster.waiting import eventually
 
-from .cluster.build import cache_folder
-from .cluster.fixtures import binaries, kubesteer_image, node_binaries, whole_bed
-from .cluster.waiting import eventually
+from .fixtures import binaries, kubesteer_image, node_binaries, whole_bed
 from .real_pods import container_status, runs, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .cluster.client import Client
-    from .cluster.controlplane import ControlPlane
+    from tools.cluster.client import Client
+    from tools.cluster.controlplane import ControlPlane
 
 __all__ = ["binaries", "kubesteer_image", "node_binaries", "whole_bed"]
 

@@ -23,8 +23,8 @@ from kubesteer.certificates.pems import fingerprint, read_certificate, read_cert
 from kubesteer.certificates.planning import MARK
 from kubesteer.certificates.values import wanted
 from tests.manifests.written import MANIFESTS, containers, pod_spec, written
+from tools.cluster.client import ApiError, Client
 
-from .cluster.client import ApiError, Client
 from .keeper_bed import KUBELET_S, NAMESPACE, KeeperBed, deployed, until, why_not
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from subprocess import CompletedProcess
 
-    from .cluster.build import Binaries
-    from .cluster.process import Process
+    from tools.cluster.build import Binaries
+    from tools.cluster.process import Process
 
 WANTED = wanted(NAMESPACE)
 AUTHORITIES = [each.secret for each in WANTED.authorities]

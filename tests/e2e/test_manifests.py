@@ -26,19 +26,19 @@ from tests.manifests import etcd_members
 from tests.manifests.certificates import issue_secrets
 from tests.manifests.test_rights import NOW
 from tests.manifests.written import MANIFESTS, faults_of, pod_spec
+from tools.cluster import objects
+from tools.cluster.client import ApiError, Client
+from tools.cluster.controlplane import ControlPlane
+from tools.cluster.extender import Extender
+from tools.cluster.waiting import eventually
 
-from .cluster import objects
-from .cluster.client import ApiError, Client
-from .cluster.controlplane import ControlPlane
-from .cluster.waiting import eventually
 from .operators import empty_bed, is_older
-from .service import Extender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 __all__ = ["empty_bed"]
 

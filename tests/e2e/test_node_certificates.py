@@ -27,16 +27,16 @@ from kubesteer.model.etcd_users import AGENT_SIGNER, agent_user
 from tests.certificates_issued.test_judging_requests import EDI, OWN, csr, san
 from tests.certificates_issued.world import MAKER
 from tests.manifests.written import MANIFESTS
+from tools.cluster import objects
+from tools.cluster.client import ApiError, Client
 
-from .cluster import objects
-from .cluster.client import ApiError, Client
 from .keeper_bed import NAMESPACE, KeeperBed, deployed, until, why_not
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 ACCOUNT = "kubesteer-agent"

@@ -23,20 +23,19 @@ from kubesteer.clients.kubernetes.reviews import ALLOWED_S, REFUSED_S
 from tests.builders import pod
 from tests.certificates import Authority
 from tests.manifests.written import MANIFESTS, ROOT
-
-from .cluster import objects
-from .cluster.client import ApiError, Client
-from .cluster.controlplane import API_SERVER, ControlPlane
-from .cluster.ports import free_ports
-from .cluster.process import Guard, Process
-from .cluster.waiting import eventually
-from .service import Extender
+from tools.cluster import objects
+from tools.cluster.client import ApiError, Client
+from tools.cluster.controlplane import API_SERVER, ControlPlane
+from tools.cluster.extender import Extender
+from tools.cluster.ports import free_ports
+from tools.cluster.process import Guard, Process
+from tools.cluster.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 RIGHTS = ["base/common/namespace", "base/extender/rights", "base/agent/rights", "components/monitoring/rights"]
 PAGES = ["/metrics", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"]

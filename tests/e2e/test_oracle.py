@@ -22,10 +22,10 @@ from kubesteer.placement.candidates import Candidates, Circumstances, from_table
 from kubesteer.placement.engine import Engine
 from kubesteer.placement.policy import Policy
 from kubesteer.placement.table import CPU, MEMORY, NETWORK, NodeTable
-from tests.e2e.cluster.bundles import OWN
+from tools.cluster.bundles import OWN
 
 if TYPE_CHECKING:
-    from tests.e2e.cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 NETWORK_RESOURCES = (NetworkResource("egress", ("kubesteer.io/egress-bps",), "kubernetes.io/egress-bandwidth"),)
 ENGINE = Engine(Policy(network=NETWORK_RESOURCES))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tools.cluster.controlplane import ControlPlane
+from tools.cluster.waiting import eventually
+
 from . import agent_pods
-from .cluster.controlplane import ControlPlane
-from .cluster.fixtures import binaries, node_binaries
-from .cluster.waiting import eventually
+from .fixtures import binaries, node_binaries
 from .real_pods import container_status, identity, is_running, restart_kubelet, runs, seen, server, start
 from .reward_keys import Etcd
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .cluster.build import Binaries
-    from .cluster.client import Client
+    from tools.cluster.build import Binaries
+    from tools.cluster.client import Client
 
 __all__ = ["binaries", "node_binaries"]
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .cluster.build import Binaries
-from .cluster.detached import down, up
-from .cluster.fixtures import binaries, node_binaries, real_bed
-from .cluster.nodes.cgroups import hierarchies
-from .cluster.nodes.packages import why_not
-from .cluster.waiting import eventually
+from tools.cluster.build import Binaries
+from tools.cluster.detached import down, up
+from tools.cluster.nodes.cgroups import hierarchies
+from tools.cluster.nodes.packages import why_not
+from tools.cluster.waiting import eventually
+
+from .fixtures import binaries, node_binaries, real_bed
 from .real_pods import (
     condition,
     container_status,
@@ -38,8 +39,8 @@ from .real_pods import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .cluster.client import Client
-    from .cluster.controlplane import ControlPlane
+    from tools.cluster.client import Client
+    from tools.cluster.controlplane import ControlPlane
 
 __all__ = ["binaries", "node_binaries", "real_bed"]
 
@@ -313,8 +314,8 @@ def test_kwok_nodes_stand_beside_real_ones_and_down_leaves_nothing(node_binaries
 def test_a_python_that_is_killed_takes_its_real_nodes_along() -> None:
     script = """
 import os, signal
-from tests.e2e.cluster.build import cache_folder, find
-from tests.e2e.cluster.controlplane import ControlPlane
+from tools.cluster.build import cache_folder, find
+from tools.cluster.controlplane import ControlPlane
 from tests.e2e.real_pods import runs, start
 bed = ControlPlane(find(cache_folder(os.environ)), real_nodes=1)
 bed.start()

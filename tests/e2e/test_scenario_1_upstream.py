@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from .cluster import upstream_extenders as upstream
+from tools.cluster import upstream_extenders as upstream
+
 from .scenario import (
     EGRESS,
     EGRESS_ANNOTATION,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from .cluster.controlplane import ControlPlane, Part
+    from tools.cluster.controlplane import ControlPlane, Part
 
 __all__ = ["bed", "older", "running_bed", "start_scheduler"]
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .cluster.objects import node, pod
+from tools.cluster.extender import scheduler_entry
+from tools.cluster.objects import node, pod
+
 from .scenario import (
     EGRESS,
     EGRESS_ANNOTATION,
@@ -31,12 +33,11 @@ from .scenario import (
     start_scheduler,
     why_pending,
 )
-from .service import scheduler_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .cluster.controlplane import ControlPlane, Part
+    from tools.cluster.controlplane import ControlPlane, Part
 
 __all__ = ["bed", "older", "running_bed", "start_scheduler"]
 

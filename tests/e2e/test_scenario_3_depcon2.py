@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from .cluster.objects import node, pod
+from tools.cluster.extender import scheduler_entry
+from tools.cluster.objects import node, pod
+
 from .scenario import (
     EGRESS,
     G,
@@ -32,12 +34,11 @@ from .scenario import (
     settled,
     start_scheduler,
 )
-from .service import scheduler_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .cluster.controlplane import ControlPlane, Part
+    from tools.cluster.controlplane import ControlPlane, Part
 
 __all__ = ["bed", "older", "running_bed", "start_scheduler"]
 

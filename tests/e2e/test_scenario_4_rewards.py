@@ -18,17 +18,17 @@ import pytest
 
 from kubesteer.model.reward import RewardRecord, encode_key, encode_value
 from tests.rewards.etcd_server import EtcdServer
+from tools.cluster.extender import Extender, scheduler_config, scheduler_entry
+from tools.cluster.objects import node, pod
+from tools.cluster.waiting import eventually
 
-from .cluster.objects import node, pod
-from .cluster.waiting import eventually
 from .scenario import bed, kubesteer, node_of, older, running_bed, start_scheduler
-from .service import Extender, scheduler_config, scheduler_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .cluster.client import Client
-    from .cluster.controlplane import ControlPlane
+    from tools.cluster.client import Client
+    from tools.cluster.controlplane import ControlPlane
 
 __all__ = ["bed", "older", "running_bed", "start_scheduler"]
 

@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 import pytest
 
-from .cluster.client import ApiError
-from .cluster.controlplane import API_SERVER
-from .cluster.objects import node, pod
-from .cluster.waiting import eventually
+from tools.cluster.client import ApiError
+from tools.cluster.controlplane import API_SERVER
+from tools.cluster.extender import Extender, scheduler_config, scheduler_entry
+from tools.cluster.objects import node, pod
+from tools.cluster.waiting import eventually
+
 from .scenario import EGRESS, bed, bound, kubesteer, left_bps, older, pods, running_bed, start_scheduler
-from .service import Extender, scheduler_config, scheduler_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .cluster.client import Client
-    from .cluster.controlplane import ControlPlane, Part
+    from tools.cluster.client import Client
+    from tools.cluster.controlplane import ControlPlane, Part
 
 __all__ = ["bed", "older", "running_bed", "start_scheduler"]
 

@@ -18,16 +18,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .cluster.objects import node, pod
-from .cluster.waiting import eventually
+from tools.cluster.extender import Extender, scheduler_entry
+from tools.cluster.objects import node, pod
+from tools.cluster.waiting import eventually
+
 from .scenario import bed, kubesteer, node_of, older, running_bed, start_scheduler, why_pending
-from .service import Extender, scheduler_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from .cluster.controlplane import ControlPlane, Part
+    from tools.cluster.controlplane import ControlPlane, Part
 
 __all__ = ["bed", "older", "running_bed", "start_scheduler"]
 

@@ -22,7 +22,7 @@ from .test_scenario_2_slo_burst import (
 )
 
 if TYPE_CHECKING:
-    from .cluster.controlplane import ControlPlane
+    from tools.cluster.controlplane import ControlPlane
 
 __all__ = [
     "bed",

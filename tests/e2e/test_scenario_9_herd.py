@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .cluster.objects import node, pod
+from tools.cluster.extender import scheduler_config, scheduler_entry
+from tools.cluster.objects import node, pod
+
 from .scenario import EGRESS, bed, bound, kubesteer, older, running_bed, settled, start_scheduler
-from .service import scheduler_config, scheduler_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .cluster.controlplane import ControlPlane
+    from tools.cluster.controlplane import ControlPlane
 
 __all__ = ["bed", "older", "running_bed", "start_scheduler"]
 

@@ -21,19 +21,19 @@ from kubesteer.schedulerconfig.minors import TESTED
 from kubesteer.schedulerconfig.reading import read
 from kubesteer.schedulerconfig.score_plugins import default_weights, profile_weights
 from tests.certificates import Authority
-from tests.e2e.cluster import objects
-from tests.e2e.cluster.bundles import CONTROL_PLANE, OLDER
-from tests.e2e.cluster.waiting import eventually
-from tests.e2e.service import ROOT, Extender, scheduler_config, scheduler_entry
 from tests.scheduler_config.documents import CA, CASES, EGRESS, INGRESS, SLO, Case, document, managing
+from tools.cluster import objects
+from tools.cluster.bundles import CONTROL_PLANE, OLDER
+from tools.cluster.extender import ROOT, Extender, scheduler_config, scheduler_entry
+from tools.cluster.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from kubesteer.schedulerconfig.findings import Finding
-    from tests.e2e.cluster.build import Binaries
-    from tests.e2e.cluster.controlplane import ControlPlane
+    from tools.cluster.build import Binaries
+    from tools.cluster.controlplane import ControlPlane
 
 FOLDER = ROOT / "scheduler-config"
 FILES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml"))

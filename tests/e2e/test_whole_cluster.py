@@ -11,19 +11,19 @@ import pytest
 import yaml
 
 from tests.manifests.written import MANIFESTS
+from tools.cluster.detached import down, up
+from tools.cluster.nodes import whole
+from tools.cluster.waiting import eventually
 
-from .cluster.detached import down, up
-from .cluster.fixtures import binaries, kubesteer_image, node_binaries, whole_bed
-from .cluster.nodes import whole
-from .cluster.waiting import eventually
+from .fixtures import binaries, kubesteer_image, node_binaries, whole_bed
 from .real_pods import condition, identity, is_ready, restarts, runs, seen, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .cluster.build import Binaries
-    from .cluster.client import Client
-    from .cluster.controlplane import ControlPlane
+    from tools.cluster.build import Binaries
+    from tools.cluster.client import Client
+    from tools.cluster.controlplane import ControlPlane
 
 __all__ = ["binaries", "kubesteer_image", "node_binaries", "whole_bed"]
 

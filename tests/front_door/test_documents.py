@@ -13,7 +13,9 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 def test_every_file_that_a_document_names_exists(document: Path) -> None:
     text = document.read_text()
     links = re.findall(r"\]\(([^)#:]+)\)", text)
-    named = re.findall(r"`((?:kubesteer|extender|tests|docs|examples|scheduler-config)/[\w./-]+)`", text)
+    named = re.findall(
+        r"`((?:kubesteer|extender|monitor_agent|tools|tests|docs|examples|scheduler-config)/[\w./-]+)`", text
+    )
     missing = [name for name in links if not (document.parent / name).exists()]
     missing += [name for name in named if not (ROOT / name).exists()]
     assert not missing

@@ -21,8 +21,8 @@ from kubesteer.model.cluster import summarise_node, summarise_pod
 from kubesteer.model.network import DEFAULT_NETWORK
 from kubesteer.model.reward import RewardRecord, encode_key, encode_value
 from tests.builders import node_object, pod_object
-from tests.e2e.service import Extender
 from tests.fuzz.inputs import NODES, PODS
+from tools.cluster.extender import Extender
 
 VERBS = ("filter", "prioritize")
 LIMIT_BYTES = 900_000

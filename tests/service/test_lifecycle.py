@@ -18,8 +18,8 @@ from extender.server.servers import Server
 from kubesteer.model.errors import TaskEnded
 from tests.builders import pod
 from tests.cluster_state.builders import until
-from tests.e2e.service import Extender
 from tests.service.harness import args, connected, http_post, on_free_ports, read_answer, running, service
+from tools.cluster.extender import Extender
 
 BODY = json.dumps(args(pod(), ["node-1"])).encode()
 

@@ -22,9 +22,9 @@ import yaml
 
 from tests.builders import pod
 from tests.certificates import Authority
-from tests.e2e.cluster.ports import free_ports
-from tests.e2e.service import ROOT
 from tests.service.harness import args
+from tools.cluster.extender import ROOT
+from tools.cluster.ports import free_ports
 
 BODY = json.dumps(args(pod(), ["node-1"]))
 REFUSALS = 600

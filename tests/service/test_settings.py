@@ -17,8 +17,8 @@ from extender.settings_file import load
 from extender.settings_reference import reference
 from kubesteer.model.errors import InvalidSettings
 from tests.certificates import Authority
-from tests.e2e.service import ROOT
 from tests.service.harness import on_free_ports, running, service
+from tools.cluster.extender import ROOT
 
 LEAF_SETTINGS = [
     (group, name)

@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.demo.cast import TYPE
-from tests.e2e.cluster.client import ApiError, Client
-from tests.e2e.cluster.objects import pod
+from tools.cluster.client import ApiError, Client
+from tools.cluster.objects import pod
+from tools.demo.cast import TYPE
 
 REQUESTS = {"cpu": "400m", "memory": "1600Mi"}
 """So that a node on which most of them run is visibly fuller than the others, and balance has a say beside rewards."""

@@ -49,7 +49,7 @@ def why_not() -> str | None:
     if not hierarchies():
         return "real nodes need cgroup v1 with memory, cpu and pids mounted under /sys/fs/cgroup"
     if packages := missing():
-        return f"real nodes need {', '.join(packages)}: run `python -m tests.e2e.cluster nodes`"
+        return f"real nodes need {', '.join(packages)}: run `python -m tools.cluster nodes`"
     return None
 
 

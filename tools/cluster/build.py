@@ -57,7 +57,7 @@ class Binaries:
 
     def _existing(self, path: Path, bundle: str) -> Path:
         if not path.exists():
-            raise NotBuiltError(f"{path.name}: not built; run `python -m tests.e2e.cluster build {bundle}` first")
+            raise NotBuiltError(f"{path.name}: not built; run `python -m tools.cluster build {bundle}` first")
         return path
 
 

@@ -18,14 +18,14 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.audit.locks import Locked
+from tools.audit.locks import Locked
 
 ROOT_REF = "root-component"
 
 
 def make(tools: Path, root: Path, requirements: Sequence[Locked], licences: Mapping[str, str]) -> str:
     """JSON. tools: the folder with cyclonedx-py. Raises CalledProcessError, ValueError where it is not valid."""
-    command = [
+    command: list[str | Path] = [
         tools / "cyclonedx-py",
         "requirements",
         root / "requirements.lock",

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import image
-
-from .build import Binaries, cache_folder, find
-from .bundles import ALWAYS, NODES, OLDER
-from .controlplane import ControlPlane
-from .nodes.packages import why_not
+from tools import image
+from tools.cluster.build import Binaries, cache_folder, find
+from tools.cluster.bundles import ALWAYS, NODES, OLDER
+from tools.cluster.controlplane import ControlPlane
+from tools.cluster.nodes.packages import why_not
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +26,7 @@ def binaries() -> Binaries:
     """The built control plane. `make e2e` builds it first."""
     found = find(cache_folder(os.environ))
     if missing := [bundle.name for bundle in ALWAYS if not found.has(bundle)]:
-        pytest.fail(f"{', '.join(missing)}: not built; run `python -m tests.e2e.cluster build`", pytrace=False)
+        pytest.fail(f"{', '.join(missing)}: not built; run `python -m tools.cluster build`", pytrace=False)
     return found
 
 
@@ -35,7 +34,7 @@ def binaries() -> Binaries:
 def older_binaries(binaries: Binaries) -> Binaries:
     """The same, for tests that also need the older minor; they are skipped where nobody built it."""
     if not binaries.has(OLDER):
-        pytest.skip("the older minor is not built: run `python -m tests.e2e.cluster build older`")
+        pytest.skip("the older minor is not built: run `python -m tools.cluster build older`")
     return binaries
 
 
@@ -48,7 +47,7 @@ def node_binaries(binaries: Binaries) -> Binaries:
     if reason := why_not():
         _skip(reason)
     if missing := [bundle.name for bundle in NODES if not binaries.has(bundle)]:
-        pytest.fail(f"{', '.join(missing)}: not built; run `python -m tests.e2e.cluster nodes`", pytrace=False)
+        pytest.fail(f"{', '.join(missing)}: not built; run `python -m tools.cluster nodes`", pytrace=False)
     return binaries
 
 
@@ -63,7 +62,7 @@ def real_bed(node_binaries: Binaries) -> Iterator[ControlPlane]:
 def kubesteer_image(node_binaries: Binaries) -> Path:
     """An OCI archive with localhost/kubesteer of this checkout. A change of the code takes about 10 s to build."""
     if not image.has_builder():
-        _skip("the image needs buildah or podman: run `python -m tests.e2e.cluster nodes`")
+        _skip("the image needs buildah or podman: run `python -m tools.cluster nodes`")
     return image.archive(node_binaries.cache)
 
 

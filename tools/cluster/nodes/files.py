@@ -123,7 +123,7 @@ def kube_proxy_configuration(layout: NodeLayout, *, kubeconfig: Path) -> dict[st
 
 
 def containerd_toml(shim: Path, plugins: Path, layout: NodeLayout) -> str:
-    """containerd's configuration. `restrict_oom_score_adj`: runc fails in the dark where it may not lower the score."""
+    """Containerd's configuration. `restrict_oom_score_adj`: runc fails in the dark where it may not lower the score."""
     cri = "plugins.'io.containerd.cri.v1"
     return f"""\
 version = 3

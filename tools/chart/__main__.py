@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.chart.making import CHART, RuleError, made_files, read_rules, stale_files
+from tools.chart.making import CHART, RuleError, made_files, read_rules, stale_files
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.e2e.service import ROOT, Extender
+from tools.cluster.extender import ROOT, Extender
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .e2e.cluster.build import cache_folder, one_at_a_time
-from .e2e.cluster.nodes.images import CONTENT, ImageError, base_layer
-from .e2e.cluster.nodes.oci import Image, write_archive
-from .e2e.cluster.nodes.packages import PackagesError, install
+from .cluster.build import cache_folder, one_at_a_time
+from .cluster.nodes.images import CONTENT, ImageError, base_layer
+from .cluster.nodes.oci import Image, write_archive
+from .cluster.nodes.packages import PackagesError, install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,11 +37,11 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PULL_WITHIN_S = 60.0
 EXAMPLES = """\
 examples:
-  python -m tests.image                                      localhost/kubesteer, from the base that the Containerfile names
-  python -m tests.image --name registry.example/kubesteer:1  another name, to push it
-  python -m tests.image --base local                         bases made here, by debootstrap as root
-  python -m tests.image --archive image.tar                  also as an OCI archive
-  python -m tests.image --cached                             for the test bed: prints where the archive is
+  python -m tools.image                                      localhost/kubesteer, from the base that the Containerfile names
+  python -m tools.image --name registry.example/kubesteer:1  another name, to push it
+  python -m tools.image --base local                         bases made here, by debootstrap as root
+  python -m tools.image --archive image.tar                  also as an OCI archive
+  python -m tools.image --cached                             for the test bed: prints where the archive is
 """
 
 
@@ -71,7 +71,7 @@ def main() -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="python -m tests.image",
+        prog="python -m tools.image",
         description="Build kubesteer's image.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,6 +1,6 @@
-"""`python -m tests.demo.rewards` (`make demo-rewards`): kubesteer learns where pods of a type do well, seen live.
+"""`python -m tools.demo.rewards` (`make demo-rewards`): kubesteer learns where pods of a type do well, seen live.
 
-The real control plane with KWOK as the kubelet of three nodes, a real etcd, the extender, and an agent a node. Pods of
+The real control plane with KWOK as the kubelet of three nodes, the extender, and an agent a node. Pods of
 one type fail on the first node, restart on the second and run well on the third. Then the first is repaired. Ends with
 code 0 only if what is claimed at the end came about.
 """
@@ -13,17 +13,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import grpc
+from aetcd import rpc
 from rich.table import Table
 from rich.text import Text
 
 from kubesteer.cli.rewards_view import Pair, noted, pairs
 from kubesteer.model.reward import decode_record, table_range
 from kubesteer.rewards.table import Belief
-from tests.demo.cast import FAILING, GOOD, NODES, PREFIX, RESTARTING, TYPE, Cast, NotBuiltError, cast
-from tests.demo.crowd import Crowd
-from tests.demo.pace import FAST, Pace
-from tests.demo.screen import NodeView, Screen, console
-from tests.e2e.cluster.process import StartError
+from tools.cluster.process import StartError
+from tools.demo.cast import FAILING, GOOD, NODES, PREFIX, RESTARTING, TYPE, Cast, NotBuiltError, cast
+from tools.demo.crowd import Crowd
+from tools.demo.pace import FAST, Pace
+from tools.demo.screen import NodeView, Screen, console
 
 TICK_S = 0.25
 LAST = 20
@@ -54,6 +56,7 @@ class Demo:
         self.beliefs: dict[str, Pair] = {}
         self.lowest = dict.fromkeys(NODES, 1.0)
         self.highest = dict.fromkeys(NODES, 0.0)
+        self._etcd = grpc.insecure_channel(members.etcd)
         self._members = members
         self._screen = screen
         self._began_s = time.monotonic()
@@ -107,9 +110,9 @@ class Demo:
 
     def _read(self) -> dict[str, Pair]:
         """What the extender believes now, read from etcd as it reads it."""
-        entries = self._members.etcd.entries(PREFIX)
         start, end = table_range(PREFIX)
-        records = [decode_record(PREFIX, entry.key, entry.value) for entry in entries if start <= entry.key < end]
+        told = rpc.KVStub(self._etcd).Range(rpc.RangeRequest(key=start, range_end=end), timeout=3)
+        records = [decode_record(PREFIX, entry.key, entry.value) for entry in told.kvs]
         found = pairs(records, Belief(half_life_s=self.pace.half_life_s), time.time())
         return {pair.record.node: pair for pair in found if pair.record.pod_type == TYPE}
 
@@ -136,14 +139,14 @@ class Demo:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.demo.rewards", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.demo.rewards", description=__doc__)
     parser.add_argument("--fast", action="store_true", help="in about a minute, for a test")
     pace = FAST if parser.parse_args().fast else Pace()
     out = console(is_terminal=sys.stdout.isatty())
     out.print(_introduction(pace), soft_wrap=True)
     try:
         with cast(pace) as members, Screen(out) as screen:
-            out.print(Text(how_to_look(members.etcd.address, pace)), soft_wrap=True)
+            out.print(Text(how_to_look(members.etcd, pace)), soft_wrap=True)
             claims = Demo(members, screen).play()
     except KeyboardInterrupt:
         out.print("stopped; nothing is left running")

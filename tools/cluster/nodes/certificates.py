@@ -15,12 +15,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.certificates import authority_extensions
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from cryptography.x509.extensions import ExtensionType
+
+KEY_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 VALID = dt.timedelta(days=3650)
 NAMES = (
     "kubernetes",
@@ -77,6 +88,12 @@ class Authority:
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
         _write(builder.sign(self.key, hashes.SHA256()), key, cert_file, key_file)
+
+
+def authority_extensions() -> list[ExtensionType]:
+    """What says that a certificate signs others; the first is critical by rule."""
+    usage = dict.fromkeys(KEY_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
+    return [x509.BasicConstraints(ca=True, path_length=None), x509.KeyUsage(**usage)]
 
 
 def _builder(

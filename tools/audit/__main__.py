@@ -1,4 +1,4 @@
-"""`python -m tests.audit`: everything about the supply chain that can be looked at here. Ends with 1 where one is not well.
+"""`python -m tools.audit`: everything about the supply chain that can be looked at here. Ends with 1 where one is not well.
 
 Style rules against insecure code (ruff's S) are `make lint`'s affair.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from tests.audit import licences, locks, sbom
+from tools.audit import licences, locks, sbom
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
@@ -26,7 +26,7 @@ ADVISORIES_WITHIN_S = 180
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.audit", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.audit", description=__doc__)
     parser.add_argument("--sbom", type=Path, help="write the bill of materials there, and look at nothing else")
     parser.add_argument("--online", choices=["if-reachable", "required", "never"], default="if-reachable")
     asked = parser.parse_args()
@@ -65,7 +65,7 @@ def told(what: str, faults: Sequence[str], when_well: str) -> bool:
 def installed_licences(locked: Iterable[locks.Locked]) -> dict[str, str]:
     """By package, of those that are installed here."""
     names = [one.name for one in locked if one.is_for()]
-    command = [
+    command: list[str | Path] = [
         TOOLS / "pip-licenses",
         "--python",
         sys.executable,
@@ -92,7 +92,16 @@ def advisories(online: str, tools: Path = TOOLS) -> bool:
         return True
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        options = ["--require-hashes", "--disable-pip", "--progress-spinner", "off", "--format", "json", "-o", report]
+        options: list[str | Path] = [
+            "--require-hashes",
+            "--disable-pip",
+            "--progress-spinner",
+            "off",
+            "--format",
+            "json",
+            "-o",
+            report,
+        ]
         command = [tools / "pip-audit", "-r", ROOT / "requirements.lock", *options]
         try:
             run = subprocess.run(
@@ -109,7 +118,7 @@ def advisories(online: str, tools: Path = TOOLS) -> bool:
             answer, why = None, f"no answer within {ADVISORIES_WITHIN_S} s"
     if answer is not None and all("skip_reason" in each for each in answer["dependencies"]):
         # A mirror of the index has packages, and nothing to say of them.
-        answer, why = None, answer["dependencies"][0]["skip_reason"]
+        why, answer = answer["dependencies"][0]["skip_reason"], None
     if answer is None:
         print(f"{'FAIL' if online == 'required' else 'skip'}  {what}: the service cannot be asked from here: {why}")
         return online != "required"

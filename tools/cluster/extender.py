@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from tests.e2e.cluster.ports import free_ports
-from tests.e2e.cluster.process import Guard, Process
+from tools.cluster.ports import free_ports
+from tools.cluster.process import Guard, Process
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -81,9 +81,9 @@ class Extender:
         try:
             unchecked = ssl._create_unverified_context()
             with urllib.request.urlopen(f"{self.ops}/readyz", timeout=5, context=unchecked) as response:
-                return json.load(response)
+                return dict(json.load(response))
         except urllib.error.HTTPError as exc:
-            return json.load(exc)
+            return dict(json.load(exc))
         except OSError:
             return {}
 
