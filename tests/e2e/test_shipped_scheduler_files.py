@@ -13,19 +13,19 @@ import pytest
 import yaml
 
 from tests.certificates import Authority
-from tests.e2e.cluster import objects
-from tests.e2e.cluster.bundles import CONTROL_PLANE, OLDER
-from tests.e2e.cluster.controlplane import ControlPlane
-from tests.e2e.cluster.process import Guard, Process
-from tests.e2e.service import ROOT
 from tests.e2e.test_scheduler_configs import allow_lease
 from tests.scheduler_config.documents import EGRESS, INGRESS, SLO
+from tools.cluster import objects
+from tools.cluster.bundles import CONTROL_PLANE, OLDER
+from tools.cluster.controlplane import ControlPlane
+from tools.cluster.extender import ROOT
+from tools.cluster.process import Guard, Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.e2e.cluster.build import Binaries
+    from tools.cluster.build import Binaries
 
 FOLDER = ROOT / "scheduler-config"
 FILES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml"))
