@@ -35,6 +35,7 @@ from extender.parents import FreshParents
 from extender.reward_stores import node_state_source, reward_source
 from extender.rewards import RewardView
 from extender.routes.access import Access
+from extender.routes.front_page import HeadAsGet, add_front_page
 from extender.routes.ops import ops_app
 from extender.routes.shortcut import Shortcut
 from extender.routes.verbs import Verbs
@@ -150,7 +151,7 @@ def build(
     )
     warnings = PodWarnings(metrics, log, warning_sink)
     documented = FastAPI(
-        title="kubesteer extender",
+        title="kubesteer extender: verbs' port",
         version=version("kubesteer"),
         docs_url=None,
         redoc_url=None,
@@ -168,7 +169,7 @@ def build(
     )
     prefix = settings.listen.path_prefix
     documented.include_router(routes.router(prefix))
-    verbs = Shortcut(documented, routes.endpoints(prefix), partial(routes.wrong_path, prefix=prefix))
+    verbs = Shortcut(HeadAsGet(documented), routes.endpoints(prefix), partial(routes.wrong_path, prefix=prefix))
     worker = worker or ThreadWorker()
     ops = ops_app(
         decisions,
@@ -184,6 +185,8 @@ def build(
     )
     if reviews is not None:
         ops.add_middleware(Access, reviews=reviews, on_refused=lambda status: metrics.ops_refused[status].inc())
+    ops.add_middleware(HeadAsGet)  # last, so that the right to get a page is enough
+    add_front_page(documented, ops, verbs_port=settings.listen.port, ops_port=settings.ops.port)
     parts = Parts(
         settings,
         cluster,

@@ -39,9 +39,12 @@ _BadRequest = (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueErro
 
 
 class _Page(NamedTuple):
+    """headers_only: the answer to HEAD."""
+
     status: int
     body: bytes
     kind: str = "text/plain"
+    headers_only: bool = False
 
 
 _HEALTHY = _Page(200, b"ok\n")
@@ -113,7 +116,7 @@ async def _listening(choice: Ops, host: str, pages: _Pages, tls: ServerTls | Non
                     page = await _answer(reader, pages)
                     head = f"HTTP/1.1 {_STATUS[page.status]}\r\nContent-Type: {page.kind}\r\n"
                     head += f"Content-Length: {len(page.body)}\r\nConnection: close\r\n\r\n"
-                    writer.write(head.encode() + page.body)
+                    writer.write(head.encode() + (b"" if page.headers_only else page.body))
                     await writer.drain()
         except (OSError, TimeoutError):
             pass
@@ -148,9 +151,10 @@ async def _answer(reader: asyncio.StreamReader, pages: _Pages) -> _Page:
         method, target, _ = first.split(" ")
     except _BadRequest:
         return _Page(400, b"not an HTTP request\n")
-    if method != "GET":
-        return _Page(405, b"only GET\n")
-    return await pages(target.partition("?")[0], lines)
+    if method not in {"GET", "HEAD"}:
+        return _Page(405, b"only GET and HEAD\n")
+    page = await pages(target.partition("?")[0], lines)
+    return page._replace(headers_only=method == "HEAD")
 
 
 def _ready(told: dict[str, Any], *, detailed: bool) -> _Page:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from extender.settings import Limits
     from kubesteer.placement.policy import Policy
 
+VERBS_DOCS, VERBS_OPENAPI = "/docs/verbs", "/docs/verbs.json"
+
 
 def ops_app(
     decisions: Decisions,
@@ -42,8 +45,14 @@ def ops_app(
     worker: Worker,
     log: FilteringBoundLogger,
 ) -> FastAPI:
-    """The application of the ops port; its /docs describe the verbs too. worker: explains."""
-    app: FastAPI = FastAPIOffline(title="kubesteer", version=version, redoc_url=None, redirect_slashes=False)
+    """The application of the ops port. verbs: described on a page of its own. worker: explains."""
+    app: FastAPI = FastAPIOffline(
+        title="kubesteer extender: ops port",
+        version=version,
+        description=f"The scheduler's verbs are on another port: [{VERBS_DOCS}]({VERBS_DOCS[1:]}).",
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     bodies = BodyReader(limit_bytes=limits.nodes_body_bytes, timeout_s=limits.body_timeout_s)
 
     @app.get("/healthz", tags=["ops"], summary="The event loop turns")
@@ -80,12 +89,29 @@ def ops_app(
             return JSONResponse({"error": fault}, status_code=500, headers={"Connection": "close"})
         return Response(page, media_type="application/json")
 
-    own_openapi = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        described = own_openapi()
-        described["paths"] = {**verbs.openapi()["paths"], **described["paths"]}
-        return described
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    _add_verbs_docs(app, verbs)
     return app
+
+
+def _add_verbs_docs(app: FastAPI, verbs: FastAPI) -> None:
+    """A page that calls nothing: the verbs are on another port, which lets no page of a browser in.
+
+    A call would be cross-origin, may need a client certificate, and would make promises.
+    """
+
+    @app.get(VERBS_OPENAPI, include_in_schema=False)
+    async def verbs_openapi() -> dict[str, Any]:
+        return verbs.openapi()
+
+    @app.get(VERBS_DOCS, include_in_schema=False)
+    async def verbs_docs(request: Request) -> HTMLResponse:
+        root = request.scope.get("root_path", "")
+        static = f"{root}/static-offline-docs"
+        return get_swagger_ui_html(
+            openapi_url=f"{root}{VERBS_OPENAPI}",
+            title=verbs.title,
+            swagger_js_url=f"{static}/swagger-ui-bundle.js",
+            swagger_css_url=f"{static}/swagger-ui.css",
+            swagger_favicon_url=f"{static}/favicon.png",
+            swagger_ui_parameters={"supportedSubmitMethods": []},
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from extender.explaining.work import page_schema
+
 _POD = {
     "metadata": {"name": "web-1", "namespace": "default", "uid": "8f1c", "labels": {"app": "web"}},
     "spec": {
@@ -44,6 +46,7 @@ _FILTER_RESULT = {
         "Error": {"type": "string", "description": "What is wrong with the request; empty where nothing is."},
     },
 }
+_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 _PRIORITY_LIST = {
     "type": "array",
     "items": {
@@ -85,5 +88,10 @@ EXPLAIN: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": _ARGS, "examples": {"names": {"value": EXAMPLE}}}},
-    }
+    },
+    "responses": {
+        "200": {"description": "The page.", "content": {"application/json": {"schema": page_schema()}}},
+        "400": {"description": "The body cannot be used.", "content": {"application/json": {"schema": _ERROR}}},
+        "503": {"description": "Too much to explain; ask again.", "content": {"application/json": {"schema": _ERROR}}},
+    },
 }

@@ -64,6 +64,12 @@ async def test_metrics_and_health_have_pages(url: str) -> None:
     assert "kubesteer_test_total 3.0" in text
 
 
+async def test_head_has_the_status_and_the_headers_of_get_and_no_body(url: str) -> None:
+    answer = await raw(url, b"HEAD /healthz HTTP/1.1\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"Content-Length: 3\r\nConnection: close\r\n\r\n"), "3: of `ok` and its newline"
+
+
 @pytest.mark.parametrize(
     ("request_", "status"),
     [

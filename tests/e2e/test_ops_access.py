@@ -266,7 +266,7 @@ def test_bad_tokens_are_nobodys(bed: ControlPlane, extender: str, agent: str, au
         ("GET /healthz/../metrics", 403),
         ("GET /healthz/%2e%2e/docs", 403),
         ("GET /metrics/../docs", 403),
-        ("HEAD /metrics", 403),
+        ("HEAD /docs", 403),
         ("OPTIONS /metrics", 403),
         ("POST /metrics", 403),
         ("DELETE /metrics", 403),

@@ -222,6 +222,8 @@ def test_who_may_read_the_ops_ports_may_read_every_page_and_a_scraper_metrics_al
 
 def page_right(page: str) -> str:
     """What a role names for a page: those below a mount, and the details of readiness."""
+    if page.startswith("/docs/"):
+        return "/docs/*"
     return {"/static-offline-docs": "/static-offline-docs/*", "/readyz": READINESS_DETAILS}.get(page, page)
 
 

@@ -97,7 +97,7 @@ async def test_health_is_open_and_tells_no_details(port: int, authority: Authori
         pytest.param(f"GET /healthz/../metrics HTTP/1.1{bearer('scraper')}", 403, id="up from health"),
         pytest.param("GET /healthz/../metrics HTTP/1.1", 401, id="up from health, no token"),
         pytest.param("GET /nowhere HTTP/1.1", 401, id="no page, no token"),
-        pytest.param(f"HEAD /metrics HTTP/1.1{bearer('scraper')}", 405, id="HEAD"),
+        pytest.param(f"HEAD /metrics HTTP/1.1{bearer('nobody')}", 403, id="HEAD, no right"),
         pytest.param(f"POST /metrics HTTP/1.1{bearer('scraper')}", 405, id="POST"),
         pytest.param("OPTIONS /metrics HTTP/1.1", 405, id="OPTIONS"),
     ],

@@ -23,7 +23,15 @@ from tests.cluster_state.builders import until
 from tests.ops_access.fake_reviews import FakeReviews
 from tests.service.harness import Service, args, connected, on_free_ports, read_answer, running, service
 
-EVERYTHING = ("/metrics", "/version", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css")
+EVERYTHING = (
+    "/",
+    "/metrics",
+    "/version",
+    "/docs",
+    "/docs/verbs",
+    "/openapi.json",
+    "/static-offline-docs/swagger-ui.css",
+)
 RIGHTS = [
     *(("reader", "get", path) for path in EVERYTHING),
     ("reader", "post", "/explain"),
@@ -162,12 +170,13 @@ async def test_a_refused_body_is_not_read(api: FakeReviews) -> None:
         pytest.param(b"GET http://x/healthz/../metrics HTTP/1.1", 403, id="the whole address, up from health"),
         pytest.param(b"GET /metrics?path=/healthz HTTP/1.1", 200, id="a query"),
         pytest.param(b"GET /metrics#/healthz HTTP/1.1", 200, id="a fragment"),
-        pytest.param(b"HEAD /metrics HTTP/1.1", 403, id="HEAD"),
+        pytest.param(b"HEAD /metrics HTTP/1.1", 200, id="HEAD, which tells less than GET"),
+        pytest.param(b"HEAD /docs HTTP/1.1", 403, id="HEAD of another page"),
         pytest.param(b"OPTIONS /metrics HTTP/1.1", 403, id="OPTIONS"),
         pytest.param(b"OPTIONS * HTTP/1.1", 403, id="OPTIONS *"),
         pytest.param(b"POST /metrics HTTP/1.1", 403, id="POST"),
         pytest.param(b"POST /healthz HTTP/1.1", 403, id="POST to health"),
-        pytest.param(b"HEAD /healthz HTTP/1.1", 403, id="HEAD of health"),
+        pytest.param(b"HEAD /healthz/ HTTP/1.1", 403, id="HEAD of health and a slash"),
     ],
 )
 async def test_a_trick_gets_a_scraper_no_more_than_its_right_and_others_nothing(

@@ -39,7 +39,12 @@ async def test_only_posts_to_the_very_paths_go_straight(method: str, path: str, 
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/filter"), ("POST", "/scheduler/filter/"), ("PUT", "/scheduler/filter"), ("GET", "/")],
+    [
+        ("POST", "/filter"),
+        ("POST", "/scheduler/filter/"),
+        ("PUT", "/scheduler/filter"),
+        ("GET", "/nothing"),
+    ],
 )
 async def test_a_wrong_path_is_counted_and_told_once_with_the_right_one(method: str, path: str) -> None:
     there = service(listen={"path_prefix": "/scheduler"})
