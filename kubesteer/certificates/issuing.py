@@ -29,7 +29,7 @@ class Maker:
 
 
 def issue_authority(name: str, make: Maker, *, now: datetime, lasts: timedelta) -> Pair:
-    """An authority. A part of its number is in its name, so that a follower has another name."""
+    """An authority. A part of its number is in its name, so that the next one has another name."""
     key, serial = make.key(), make.serial()
     subject = _name(f"{name}-{serial & (16**_DIGITS - 1):0{_DIGITS}x}")
     usage = _key_usage(signs_certificates=True)
@@ -94,22 +94,10 @@ def common_name_of(name: x509.Name) -> str:
 
 
 def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
-    serial: int,
-    now: datetime,
-    until: datetime,
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, serial: int, now: datetime, until: datetime
 ) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(serial)
-        .not_valid_before(now - _CLOCKS_APART)
-        .not_valid_after(until)
-    )
+    builder = x509.CertificateBuilder(issuer, subject, key, serial)
+    return builder.not_valid_before(now - _CLOCKS_APART).not_valid_after(until)
 
 
 def _name(common_name: str) -> x509.Name:
@@ -117,16 +105,13 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,
         crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
         decipher_only=False,
+        **dict.fromkeys(others, False),
     )
 
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -67,14 +66,6 @@ def read_pair(cert: bytes, key: bytes) -> Pair:
     if private.public_key().public_bytes(*spki) != certificate.public_key().public_bytes(*spki):
         raise InvalidRecord("the key is not the certificate's")
     return Pair(certificate, private)
-
-
-def fingerprint(*certificates: x509.Certificate) -> str:
-    """Tells sets of certificates apart, in whatever order; short enough for an annotation."""
-    digest = hashes.Hash(hashes.SHA256())
-    for each in sorted(each.fingerprint(hashes.SHA256()) for each in certificates):
-        digest.update(each)
-    return digest.finalize().hex()[:32]
 
 
 def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

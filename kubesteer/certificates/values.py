@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import Literal
 
-from kubesteer.model.errors import InvalidSettings
 from kubesteer.model.etcd_users import AGENT, EXTENDER, ROOT
 
 
@@ -19,16 +17,8 @@ class Usage(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
-    """Signs leaves. secret: where it is kept. signs_nodes: agents' certificates too, which are in no Secret."""
-
-    secret: str
-    signs_nodes: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Leaf:
-    """A certificate of one purpose, in a Secret. authority: the Secret of who signs it."""
+    """A certificate of one purpose, in a Secret. authority: the Secret of the one that signs it."""
 
     secret: str
     authority: str
@@ -38,47 +28,20 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """A workload that reads its authorities only when it starts, so that a new one takes a restart."""
-
-    kind: Literal["Deployment", "StatefulSet"]
-    name: str
-    authorities: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
-    """Everything that one namespace needs."""
+    """Everything that one namespace needs. authorities: their Secrets."""
 
-    authorities: tuple[Authority, ...]
+    authorities: tuple[str, ...]
     leaves: tuple[Leaf, ...]
-    readers: tuple[Reader, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Lives:
-    """How long things last. A leaf is renewed at two thirds of its life. Raises InvalidSettings."""
+    """How long certificates last. A leaf is renewed at two thirds of its life. node: of an agent's own certificate."""
 
     leaf: timedelta = timedelta(days=90)
     node: timedelta = timedelta(days=7)
-    """Of an agent's own certificate."""
     authority: timedelta = timedelta(days=3650)
-    authority_early: timedelta = timedelta(days=365)
-    """So long before its end an authority is followed by another."""
-    spread: timedelta = timedelta(minutes=5)
-    """Until every pod has a changed Secret in its files: the kubelet takes one to two minutes."""
-
-    def __post_init__(self) -> None:
-        for shorter, longer in (
-            ("leaf", "authority_early"),
-            ("node", "authority_early"),
-            ("authority_early", "authority"),
-        ):
-            if not timedelta(0) < getattr(self, shorter) < getattr(self, longer):
-                raise InvalidSettings(
-                    f"certificates: {shorter} {getattr(self, shorter)} is not above 0 and below {longer}"
-                    f" {getattr(self, longer)}"
-                )
 
 
 WIRE, ETCD, PEER = "kubesteer-wire-authority", "kubesteer-etcd-authority", "kubesteer-etcd-peer-authority"
@@ -87,15 +50,15 @@ MAINTENANCE = "kubesteer-etcd-maintenance"
 _SERVER, _CLIENT, _BOTH = frozenset({Usage.SERVER}), frozenset({Usage.CLIENT}), frozenset(Usage)
 
 
-def wanted(namespace: str, *, members: int = 3, per_node: bool = False) -> Wanted:
-    """The Secrets of docs/manifests.md. members: of etcd's cluster. per_node: agents have certificates of their own.
+def wanted(namespace: str, *, members: int = 3) -> Wanted:
+    """The Secrets of docs/manifests.md. members: of etcd's cluster.
 
     Three authorities, so that a certificate for one purpose is worth nothing for another.
     """
     hosts = tuple(f"kubesteer-etcd-{number}.kubesteer-etcd-members.{namespace}.svc" for number in range(members))
     extender = f"kubesteer-extender.{namespace}.svc"
     return Wanted(
-        authorities=(Authority(WIRE), Authority(ETCD, signs_nodes=per_node), Authority(PEER)),
+        authorities=(WIRE, ETCD, PEER),
         leaves=(
             Leaf("kubesteer-extender-server", WIRE, "kubesteer-extender", _SERVER, (extender,)),
             Leaf("kubesteer-agent-server", WIRE, AGENT, _SERVER, (f"kubesteer-agent.{namespace}.svc",)),
@@ -106,9 +69,5 @@ def wanted(namespace: str, *, members: int = 3, per_node: bool = False) -> Wante
             Leaf(MAINTENANCE, ETCD, ROOT, _CLIENT),
             # Each member looks whether these names lead to the address that calls: a wildcard would need reverse DNS.
             Leaf("kubesteer-etcd-peer", PEER, "kubesteer-etcd", _BOTH, hosts),
-        ),
-        readers=(
-            Reader("Deployment", "kubesteer-scheduler", (WIRE,)),
-            Reader("StatefulSet", "kubesteer-etcd", (ETCD, PEER)),
         ),
     )

@@ -27,10 +27,12 @@ app = App(
   kubesteer keep --config keeper.yaml --once    one round, and what it did
   kubesteer keep --once --json | jq .ends       when each certificate ends
 
-A new authority or certificate at the next round:
+A new certificate at the next round:
 
-  kubectl -n kubesteer annotate secret kubesteer-wire-authority \
+  kubectl -n kubesteer annotate secret kubesteer-extender-server \
     kubesteer.io/rotate=now
+
+A new authority: docs/certificates.md has the steps.
 
 Settings: docs/certificates.md. Exit code: 0 all is well; 1 a part of the
 round had a fault, or the settings cannot be used; 2 a wrong command line.
@@ -77,7 +79,6 @@ def keep(*, config: Path | None = None, once: Once = False, as_json: Json = Fals
 
 def _print(told: Round) -> None:
     lines = [what for each in told.done.values() for what in each] or ["nothing was to be done"]
-    lines += [f"waits: {what}" for what in told.waits]
     lines += [f"left alone, somebody else made it: Secret {name}" for name in told.foreign]
     lines += [f"Secret {name} lasts until {time:%Y-%m-%d %H:%M} UTC" for name, time in told.ends.items()]
     sys.stdout.write("\n".join(lines) + "\n")

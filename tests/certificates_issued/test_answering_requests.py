@@ -11,8 +11,8 @@ from cryptography.x509.oid import NameOID
 from kubesteer.certificates.issuing import common_name_of, issue_authority
 from kubesteer.certificates.pems import Pair, read_certificate, signed_by
 from kubesteer.certificates.requests import NODE_NAME, NODE_UID, ask
-from kubesteer.cli.keeping.done import Done
 from kubesteer.cli.keeping.requests import RequestKeeper
+from kubesteer.cli.keeping.steps import StepResult
 from kubesteer.clients.kubernetes.certificate_requests import (
     REQUESTS,
     Csr,
@@ -22,7 +22,7 @@ from kubesteer.clients.kubernetes.certificate_requests import (
     RequestAnswers,
 )
 from kubesteer.clients.kubernetes.objects import Metadata
-from kubesteer.model.errors import StoreUnavailable
+from kubesteer.model.errors import InvalidRecord, StoreUnavailable
 from kubesteer.model.etcd_users import AGENT_SIGNER, agent_user
 from tests.certificates_issued.fake_server import FakeServer
 from tests.certificates_issued.test_judging_requests import ACCOUNT, EDI, csr, of_another_version, san
@@ -43,12 +43,17 @@ class Scene:
             RequestAnswers(api),
             account=ACCOUNT,
             lasts=LIVES.node,
-            signer=lambda: self.authority,
+            signer=self._signer,
             nodes=lambda: self.nodes,
             admit=self._admit,
             make=MAKER,
             now=lambda: NOW,
         )
+
+    def _signer(self) -> Pair:
+        if self.authority is None:
+            raise InvalidRecord("there is none")
+        return self.authority
 
     async def _admit(self, node: str, uid: str) -> None:
         if node in self.refused:
@@ -88,7 +93,7 @@ def scene() -> Scene:
 async def test_a_good_request_makes_the_user_first_and_is_approved_and_signed(scene: Scene) -> None:
     scene.ask("r", "n1")
     user = agent_user("n1", "u1")
-    assert await scene.keeper.step() == Done([f"request r signed: {user}"])
+    assert await scene.keeper.step() == StepResult([f"request r signed: {user}"])
     assert (scene.admitted, scene.verdicts("r"), scene.keeper.waiting) == (["n1 u1"], ["Approved"], {})
     made = read_certificate(base64.b64decode(scene.status("r")["certificate"]))
     assert common_name_of(made.subject) == user
@@ -120,12 +125,12 @@ async def test_one_that_means_harm_is_denied_and_keeps_no_other_waiting(scene: S
 async def test_a_token_of_a_node_that_was_made_anew_is_not_enough(scene: Scene) -> None:
     """It waits: the Node that is there now is another one of this name."""
     scene.ask("r", "n1", uid="u0")
-    assert (await scene.keeper.step(), scene.admitted, scene.verdicts("r")) == (Done([]), [], [])
+    assert (await scene.keeper.step(), scene.admitted, scene.verdicts("r")) == (StepResult([]), [], [])
 
 
 async def test_a_request_of_a_node_that_is_not_there_waits_without_a_fault(scene: Scene) -> None:
     scene.ask("r", "n9")
-    assert (await scene.keeper.step(), scene.admitted, scene.verdicts("r")) == (Done([]), [], [])
+    assert (await scene.keeper.step(), scene.admitted, scene.verdicts("r")) == (StepResult([]), [], [])
     scene.nodes["n9"] = "u9"
     assert len((await scene.keeper.step()).told) == 1
 
@@ -152,7 +157,7 @@ async def test_a_bad_request_is_denied_and_failed_where_somebody_approved_it(
 async def test_what_another_keeper_has_answered_meanwhile_is_left_to_the_watch(scene: Scene) -> None:
     scene.ask("r", "n1")
     scene.server.put(f"{REQUESTS}/r", {"metadata": {"name": "r"}, "status": {"certificate": "eA=="}})
-    assert (await scene.keeper.step(), scene.keeper.waiting) == (Done([]), {})
+    assert (await scene.keeper.step(), scene.keeper.waiting) == (StepResult([]), {})
     assert scene.status("r") == {"certificate": "eA=="}
 
 

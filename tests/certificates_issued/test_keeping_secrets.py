@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from kubesteer.certificates.authorities import ROTATE
 from kubesteer.certificates.pems import read_certificate, signed_by
-from kubesteer.certificates.values import WIRE, wanted
+from kubesteer.certificates.planning import ROTATE
+from kubesteer.certificates.values import wanted
 from kubesteer.cli.keeping.certificates import CertificateKeeper
-from kubesteer.cli.keeping.done import Done
 from kubesteer.cli.keeping.loop import Keeper
 from kubesteer.cli.keeping.settings import Pace
+from kubesteer.cli.keeping.steps import StepResult
 from kubesteer.clients.kubernetes.secrets import Secrets
-from kubesteer.clients.kubernetes.workloads import Workloads
 from kubesteer.model.errors import StoreUnavailable
 from tests.certificates_issued.fake_server import FakeServer
 from tests.certificates_issued.world import LIVES, MAKER, NOW
 
 WANTED = wanted("kubesteer")
-SCHEDULER = "/apis/apps/v1/namespaces/kubesteer/deployments/kubesteer-scheduler"
+SERVER = "kubesteer-extender-server"
 
 
 class Clock:
@@ -46,18 +45,18 @@ def clock() -> Clock:
 
 def keeper(server: FakeServer, clock: Clock) -> CertificateKeeper:
     api: Any = server
-    return CertificateKeeper(WANTED, LIVES, Secrets(api, "kubesteer"), Workloads(api, "kubesteer"), MAKER, clock)
+    return CertificateKeeper(WANTED, LIVES, Secrets(api, "kubesteer"), MAKER, clock)
 
 
-def certificate(server: FakeServer, name: str, entry: str = "tls.crt") -> Any:
+def certificate(server: FakeServer, name: str) -> Any:
     data = server.objects[f"/api/v1/namespaces/kubesteer/secrets/{name}"]["data"]
-    return read_certificate(base64.b64decode(data[entry]))
+    return read_certificate(base64.b64decode(data["tls.crt"]))
 
 
 async def test_one_round_makes_everything_and_the_next_one_writes_nothing(server: FakeServer, clock: Clock) -> None:
     own = keeper(server, clock)
     assert len((await own.step()).told) == len(server.writes) == len(WANTED.leaves) + 3
-    assert await own.step() == Done([])
+    assert await own.step() == StepResult([])
     for leaf in WANTED.leaves:
         assert signed_by(certificate(server, leaf.secret), certificate(server, leaf.authority))
     for stored in server.objects.values():
@@ -73,33 +72,13 @@ async def test_two_keepers_at_once_make_each_secret_once(server: FakeServer, clo
         assert signed_by(certificate(server, leaf.secret), certificate(server, leaf.authority))
 
 
-async def test_two_keepers_at_once_renew_an_authority_once(server: FakeServer, clock: Clock) -> None:
+async def test_two_keepers_at_once_renew_a_certificate_once(server: FakeServer, clock: Clock) -> None:
     one, two = keeper(server, clock), keeper(server, clock)
     await one.step()
-    server.objects[f"/api/v1/namespaces/kubesteer/secrets/{WIRE}"]["metadata"]["annotations"][ROTATE] = "now"
+    server.objects[f"/api/v1/namespaces/kubesteer/secrets/{SERVER}"]["metadata"]["annotations"][ROTATE] = "now"
     server.writes.clear()
     await asyncio.gather(one.step(), two.step())
-    assert server.writes.count(WIRE) == 1
-
-
-async def test_the_scheduler_is_restarted_by_an_annotation_and_waited_for(server: FakeServer, clock: Clock) -> None:
-    status = {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
-    metadata = {"name": "kubesteer-scheduler", "generation": 1}
-    server.put(SCHEDULER, {"metadata": metadata, "spec": {"replicas": 2, "template": {}}, "status": status})
-    own = keeper(server, clock)
-    await own.step()
-    server.objects[f"/api/v1/namespaces/kubesteer/secrets/{WIRE}"]["metadata"]["annotations"][ROTATE] = "now"
-    await own.step()
-    clock.now += timedelta(minutes=6)
-    before = certificate(server, WIRE)
-    server.objects[SCHEDULER]["status"]["updatedReplicas"] = 0
-    [restarted] = (await own.step()).told
-    assert "kubesteer-scheduler restarted" in restarted
-    assert server.objects[SCHEDULER]["spec"]["template"]["metadata"]["annotations"].keys() == {f"kubesteer.io/{WIRE}"}
-    assert (await own.step(), certificate(server, WIRE), len(own.last.waits)) == (Done([]), before, 1)
-    server.objects[SCHEDULER]["status"]["updatedReplicas"] = 2
-    await own.step()
-    assert certificate(server, WIRE) != before
+    assert server.writes.count(SERVER) == 1
 
 
 class Log:
@@ -119,8 +98,8 @@ async def test_a_fault_of_one_part_stops_no_other_and_is_told_once_and_when_it_i
     """Two rounds must agree, in both directions."""
     fault = True
 
-    async def etcd() -> Done:
-        return Done(fault=StoreUnavailable("no leader") if fault else None)
+    async def etcd() -> StepResult:
+        return StepResult(fault=StoreUnavailable("no leader") if fault else None)
 
     log = Log()
     own = Keeper(keeper(server, clock), etcd, None, pace=Pace(), now=clock, log=log)

@@ -1,19 +1,15 @@
-"""Which Secrets are made and renewed, when, and that an authority's follower is known before it signs."""
+"""Which Secrets are made and renewed, when, and what follows where an authority is made anew."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
-from kubesteer.certificates.authorities import ROTATE
-from kubesteer.certificates.pems import fingerprint, read_certificate, read_certificates, signed_by
-from kubesteer.certificates.planning import MARK, ReaderState
-from kubesteer.certificates.values import ETCD, PEER, WIRE, Lives
-from kubesteer.model.errors import InvalidSettings
-from tests.certificates_issued.world import DAY, World
+from kubesteer.certificates.pems import read_certificate, signed_by
+from kubesteer.certificates.planning import ROTATE
+from kubesteer.certificates.values import ETCD, PEER, WIRE
+from tests.certificates_issued.world import DAY, NOW, World
 
 LEAVES = {each.secret for each in World().wanted.leaves}
 EVERYTHING = {WIRE, ETCD, PEER, *LEAVES}
@@ -28,19 +24,15 @@ def world() -> World:
     return made
 
 
-def trusted(world: World, name: str) -> list[str]:
-    return [fingerprint(each) for each in read_certificates(world.secrets[name].data["ca.crt"])]
-
-
-def own(world: World, name: str, entry: str = "tls.crt") -> str:
-    return fingerprint(read_certificate(world.secrets[name].data[entry]))
+def own(world: World, name: str) -> bytes:
+    return world.secrets[name].data["tls.crt"]
 
 
 def test_from_nothing_everything_is_made_and_then_nothing_is_to_be_done() -> None:
     world = World()
     done = world.settle()
     assert sorted(done) == sorted(EVERYTHING)
-    assert world.plan().steps == ()
+    assert world.plan().writes == ()
     for leaf in world.wanted.leaves:
         certificate = read_certificate(world.secrets[leaf.secret].data["tls.crt"])
         assert signed_by(certificate, read_certificate(world.secrets[leaf.authority].data["tls.crt"]))
@@ -83,182 +75,42 @@ def test_a_rotation_that_is_asked_for_is_done_once(world: World) -> None:
 
 def test_a_secret_that_somebody_else_made_is_left_alone_and_told(world: World) -> None:
     world.secrets[SERVER] = replace(world.secrets[SERVER], is_ours=False, data={"tls.crt": b"theirs"})
-    assert (world.plan().steps, world.plan().foreign) == ((), (SERVER,))
+    assert (world.plan().writes, world.plan().foreign) == ((), (SERVER,))
     world.secrets[ETCD] = replace(world.secrets[ETCD], is_ours=False)
     world.pass_time(80 * DAY)
-    assert {step.name for step in world.plan().steps} == OF_WIRE - {SERVER} | {"kubesteer-etcd-peer"}  # type: ignore[union-attr]
+    assert {write.name for write in world.plan().writes} == OF_WIRE - {SERVER} | {"kubesteer-etcd-peer"}
 
 
-@pytest.mark.parametrize(
-    ("days", "begins"),
-    [pytest.param(3284, False, id="3650 - 365 = 3285: not yet"), pytest.param(3286, True, id="a year before its end")],
-)
-def test_an_authority_gets_a_follower_a_year_before_its_end(world: World, days: int, begins: bool) -> None:
-    world.pass_time(days * DAY)
-    done = world.settle()
-    assert ({WIRE, ETCD, PEER} <= set(done)) is begins
-
-
-def test_a_follower_signs_only_when_all_know_it_and_those_that_read_at_the_start_have_started_anew(
-    world: World,
-) -> None:
-    """Known (5 minutes), restarted, ready; then it signs, and the one before goes after 5 minutes more.
-
-    Five minutes later nobody's files have it, and who read them at the start starts anew to forget it.
-    """
-    before, leaf = own(world, WIRE), own(world, SERVER)
-    world.note(WIRE, ROTATE)
-    assert set(world.settle()) == {WIRE, *OF_WIRE}
-    follower = own(world, WIRE, "next.crt")
-    assert (own(world, WIRE), own(world, SERVER)) == (before, leaf)
-    for name in OF_WIRE:
-        assert trusted(world, name) == [before, follower]
-    world.pass_time(timedelta(minutes=4))
-    assert world.settle() == []
-    world.pass_time(timedelta(minutes=1))
-    assert world.settle() == ["kubesteer-scheduler restarted"]
-    of_both = world.readers["kubesteer-scheduler"].marks
-    assert of_both.keys() == {MARK + WIRE}
-    world.pass_time(timedelta(hours=1))
-    assert (world.settle(), own(world, SERVER)) == ([], leaf)
-    world.start_readers()
-    assert set(world.settle()) == {WIRE, *OF_WIRE}
-    assert own(world, WIRE) == follower
-    assert "next.key" not in world.secrets[WIRE].data
-    for name in OF_WIRE:
-        certificate = read_certificate(world.secrets[name].data["tls.crt"])
-        assert signed_by(certificate, read_certificate(world.secrets[WIRE].data["tls.crt"]))
-        assert trusted(world, name) == [follower, before]
-    world.pass_time(timedelta(minutes=5))
-    assert set(world.settle()) == {WIRE, *OF_WIRE}
-    for name in OF_WIRE:
-        assert trusted(world, name) == [follower]
-    world.pass_time(timedelta(minutes=4))
-    assert world.settle() == []
-    world.pass_time(timedelta(minutes=1))
-    assert world.settle() == ["kubesteer-scheduler restarted"]
-    assert world.readers["kubesteer-scheduler"].marks != of_both
-    world.start_readers()
-    world.pass_time(timedelta(days=1))
-    assert world.settle() == []
-
-
-def test_a_reader_that_was_made_anew_while_both_were_trusted_is_restarted_when_one_is_not(world: World) -> None:
-    """It has no mark, and nobody can tell which it read."""
-    world.note(WIRE, ROTATE)
-    for _ in range(3):
-        world.settle()
-        world.start_readers()
-        world.pass_time(timedelta(minutes=5))
-    world.readers["kubesteer-scheduler"] = ReaderState({}, True)
-    assert "kubesteer-scheduler restarted" not in world.settle()
-    assert "previous.crt" not in world.secrets[WIRE].data
-    world.pass_time(timedelta(minutes=5))
-    assert world.settle() == ["kubesteer-scheduler restarted"]
-
-
-def test_with_its_first_authority_nobody_is_restarted(world: World) -> None:
-    world.pass_time(timedelta(days=30))
-    assert world.settle() == []
-
-
-def test_at_every_moment_of_a_rotation_everybody_trusts_everybody(world: World) -> None:
-    """Whoever has the files of this moment, or of up to 4 minutes ago, accepts what all others show."""
-    world.note(ETCD, ROTATE)
-    of_etcd = [each.secret for each in world.wanted.leaves if each.authority == ETCD]
-    seen: list[dict[str, tuple[str, list[str]]]] = []
-    for _ in range(12):
-        world.settle()
-        world.start_readers()
-        seen.append(
-            {
-                name: (
-                    next(
-                        fingerprint(each)
-                        for each in read_certificates(world.secrets[ETCD].data["ca.crt"])
-                        if signed_by(read_certificate(world.secrets[name].data["tls.crt"]), each)
-                    ),
-                    trusted(world, name),
-                )
-                for name in of_etcd
-            }
-        )
-        world.pass_time(timedelta(minutes=4))
-    assert len({signer for moment in seen for signer, _ in moment.values()}) == 2
-    for one, other in itertools.pairwise(seen):
-        for signs, knows in ((one, other), (other, one)):
-            assert all(signer in known for signer, _ in signs.values() for _, known in knows.values())
-
-
-def test_the_authority_before_is_trusted_while_an_agent_may_hold_a_certificate_of_it() -> None:
-    """Seven days and the time to spread, where agents have certificates of their own."""
-    world = World(per_node=True)
-    world.settle()
-    before = own(world, ETCD)
-    world.note(ETCD, ROTATE)
-    for _ in range(3):
-        world.settle()
-        world.start_readers()
-        world.pass_time(timedelta(minutes=6))
-    assert own(world, ETCD) != before
-    world.pass_time(timedelta(days=6, hours=23))
-    world.settle()
-    assert before in trusted(world, "kubesteer-etcd-server")
-    world.pass_time(timedelta(hours=2))
-    world.settle()
-    assert before not in trusted(world, "kubesteer-etcd-server")
-
-
-def test_without_a_scheduler_or_an_etcd_of_its_own_nobody_is_waited_for(world: World) -> None:
-    world.readers = {}
+def test_an_authority_is_left_as_it_is_until_its_last_moment(world: World) -> None:
+    """3,650 days. Its last leaves end with it, so they last less and less: 36 days before the end, 24 are two thirds."""
     before = own(world, WIRE)
+    for days in range(50, 3650, 50):
+        world.now = NOW + days * DAY
+        world.settle()
     world.note(WIRE, ROTATE)
+    world.now = NOW + 3649 * DAY
     world.settle()
-    world.pass_time(timedelta(minutes=5))
-    world.settle()
-    assert own(world, WIRE) != before
+    assert own(world, WIRE) == before
+    assert read_certificate(own(world, SERVER)).not_valid_after_utc == NOW + 3650 * DAY
 
 
 @pytest.mark.parametrize("lost", ["gone", "not readable", "ended"])
-def test_an_authority_that_is_lost_is_followed_at_once_and_its_readers_start_anew(world: World, lost: str) -> None:
-    before = own(world, WIRE)
+def test_an_authority_that_can_sign_no_longer_is_made_anew_with_its_leaves_and_no_others(
+    world: World, lost: str
+) -> None:
+    before, others = own(world, WIRE), {name: own(world, name) for name in EVERYTHING - OF_WIRE - {WIRE}}
     if lost == "gone":
         del world.secrets[WIRE]
     elif lost == "not readable":
         world.change(WIRE, tls_key=b"nonsense")
     else:
-        world.pass_time(3651 * DAY)
+        world.now = read_certificate(before).not_valid_after_utc
     done = world.settle()
     assert {WIRE, *OF_WIRE} <= set(done)
     assert own(world, WIRE) != before
-    world.pass_time(timedelta(minutes=5))
-    assert "kubesteer-scheduler restarted" in world.settle()
-    world.start_readers()
-    assert world.settle() == []
-
-
-def test_a_successor_that_cannot_be_read_is_made_again_and_the_one_that_signs_stays(world: World) -> None:
-    before = own(world, WIRE)
-    world.note(WIRE, ROTATE)
-    world.settle()
-    world.change(WIRE, next_crt=b"nonsense")
-    world.settle()
-    assert own(world, WIRE) == before
     for name in OF_WIRE:
-        assert trusted(world, name) == [before]
-    world.note(WIRE, ROTATE)
-    world.settle()
-    assert len(trusted(world, SERVER)) == 2
-
-
-@pytest.mark.parametrize(
-    "lives",
-    [
-        {"leaf": 400 * DAY},
-        {"node": timedelta(0)},
-        {"authority": 300 * DAY},
-    ],
-)
-def test_lives_that_cannot_work_together_are_refused(lives: dict[str, timedelta]) -> None:
-    with pytest.raises(InvalidSettings, match="is not above 0 and below"):
-        Lives(**lives)
+        assert world.secrets[name].data["ca.crt"] == own(world, WIRE)
+        assert signed_by(read_certificate(own(world, name)), read_certificate(own(world, WIRE)))
+    if lost != "ended":
+        assert {name: own(world, name) for name in others} == others
+    assert world.settle() == []

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kubesteer.certificates.issuing import Maker
-from kubesteer.certificates.planning import Plan, ReaderState, Restart, plan
+from kubesteer.certificates.planning import Plan, plan
 from kubesteer.certificates.values import Lives, Wanted, wanted
 from kubesteer.model.secrets import SecretWrite, StoredSecret
 
@@ -20,35 +20,29 @@ DAY = timedelta(days=1)
 
 
 class World:
-    """`readers`: workloads that there are. `history`: what was done, in order."""
+    """`history`: what was done, in order."""
 
-    def __init__(self, *, per_node: bool = False, lives: Lives = LIVES) -> None:
-        self.wanted: Wanted = wanted("kubesteer", per_node=per_node)
-        self.lives = lives
+    def __init__(self) -> None:
+        self.wanted: Wanted = wanted("kubesteer")
         self.now = NOW
         self.secrets: dict[str, StoredSecret] = {}
-        self.readers = {"kubesteer-scheduler": ReaderState({}, True), "kubesteer-etcd": ReaderState({}, True)}
         self.history: list[str] = []
 
     def plan(self) -> Plan:
-        return plan(self.wanted, self.secrets, self.readers, lives=self.lives, make=MAKER, now=self.now)
+        return plan(self.wanted, self.secrets, lives=LIVES, make=MAKER, now=self.now)
 
     def settle(self) -> list[str]:
         """Takes steps until none is left; what was done."""
         done: list[str] = []
         for _ in range(20):
-            steps = self.plan().steps
+            steps = self.plan().writes
             if not steps:
                 self.history += done
                 return done
             done += [self.take(step) for step in steps]
         raise AssertionError(f"no end: {done}")
 
-    def take(self, step: SecretWrite | Restart) -> str:
-        if isinstance(step, Restart):
-            before = self.readers[step.reader.name]
-            self.readers[step.reader.name] = ReaderState({**before.marks, **step.marks}, False)
-            return f"{step.reader.name} restarted"
+    def take(self, step: SecretWrite) -> str:
         stored = self.secrets.get(step.name)
         assert stored == step.over
         data = {**(stored.data if stored else {}), **step.data}
@@ -61,10 +55,6 @@ class World:
             notes={name: value for name, value in notes.items() if value is not None},
         )
         return step.name
-
-    def start_readers(self) -> None:
-        """All their pods are new, and ready."""
-        self.readers = {name: replace(state, is_settled=True) for name, state in self.readers.items()}
 
     def note(self, name: str, note: str) -> None:
         stored = self.secrets[name]

@@ -1,5 +1,4 @@
-"""A cluster's part around the keeper, with real processes: Secrets come to folders as the kubelet brings them, etcd's
-members and readers of an authority start anew when their workload's pods would.
+"""A cluster's part around the keeper, with real processes: Secrets come to folders as the kubelet brings them.
 
 Names are told by a hosts file that only these processes see: it needs root and `unshare`.
 """
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 ROOT = MANIFESTS.parent
 NAMESPACE = "kubesteer"
-APPS = "apps/v1"
 NODES = ("n1", "n2")
 KUBELET_S = 0.5
 """The kubelet takes up to two minutes; tests wait accordingly less."""
@@ -71,8 +69,6 @@ class KeeperBed:
     def __init__(self, bed: ControlPlane, binaries: Binaries, folder: Path) -> None:
         self.bed = bed
         self.secrets = folder / "secrets"
-        self.restarts: list[str] = []
-        self.on_restart: dict[str, Callable[[], None]] = {}
         self.folder = folder
         self._etcd = binaries.path("etcd")
         self.ops_port, *rest = free_ports(12)
@@ -81,7 +77,6 @@ class KeeperBed:
         self._hosts = folder / "hosts"
         self._members: list[Process] = []
         self._processes: list[Process] = []
-        self._marks: dict[str, dict[str, str]] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self.faults: list[str] = []
@@ -135,7 +130,6 @@ class KeeperBed:
         token = self.bed.kubectl("create", "token", "kubesteer-keeper", "--namespace=kubesteer").strip()
         own: dict[str, Mapping[str, Any]] = {
             "cluster": {"kubeconfig": str(self.bed.kubeconfig_for(token, name))},
-            "certificates": {"spread_s": 4 * KUBELET_S},
             "etcd": {"endpoints": self.endpoints},
             "pace": {"every_s": 0.5, "retry_s": 0.5},
             "ops": {"host": "127.0.0.1", "port": self.ops_port},
@@ -173,11 +167,11 @@ class KeeperBed:
             self._members[number].wait_until(lambda number=number: self._is_ready(number), within_s=30)  # type: ignore[misc]
 
     def restart_members(self) -> None:
-        """One after the other, as a rolling update does."""
-        for number in (2, 1, 0):
-            self._members[number].stop()
-            self._members[number] = self._member(number)
-            self._members[number].wait_until(lambda number=number: self._is_ready(number), within_s=30)  # type: ignore[misc]
+        """All at once, as when their pods are deleted."""
+        for member in self._members:
+            member.stop()
+        self._members.clear()
+        self.start_members()
 
     def _member(self, number: int) -> Process:
         [spec] = [pod_spec(each.object) for each in written() if each.object["kind"] == "StatefulSet"]
@@ -209,7 +203,6 @@ class KeeperBed:
         while not self._stopping.is_set():
             try:
                 self._bring_secrets()
-                self._roll_out()
             except (ApiError, httpx.TransportError) as exc:
                 self.faults.append(str(exc))
             self._stopping.wait(KUBELET_S)
@@ -227,26 +220,6 @@ class KeeperBed:
             link = self.folder / f"{name}.new"
             link.symlink_to(held)
             link.rename(self.secrets / name)
-
-    def _roll_out(self) -> None:
-        """What controllers do when the template of pods has changed."""
-        for kind, name in (("StatefulSet", "kubesteer-etcd"), ("Deployment", "kubesteer-scheduler")):
-            thing = self.bed.client.get(kind, name, namespace=NAMESPACE, api_version=APPS)
-            marks = thing["spec"]["template"]["metadata"].get("annotations", {})
-            if name not in self._marks:
-                self._marks[name] = marks
-            elif self._marks[name] != marks:
-                self._marks[name] = marks
-                self.restarts.append(name)
-                if name in self.on_restart:
-                    self.on_restart[name]()
-            generation, replicas = thing["metadata"]["generation"], thing["spec"]["replicas"]
-            counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), replicas)
-            status = {"observedGeneration": generation, **counts}
-            if thing.get("status", {}).get("observedGeneration") != generation:
-                path = f"/apis/apps/v1/namespaces/{NAMESPACE}/{kind.lower()}s/{name}/status"
-                merge = "application/merge-patch+json"
-                self.bed.client.request("PATCH", path, {"status": status}, content_type=merge)
 
 
 def until(what: Callable[[], bool], *, within_s: float, saying: Callable[[], str] = lambda: "") -> None:

@@ -43,9 +43,9 @@ if "delete" in arguments:
 """
 
 
-def printed(heading: str) -> list[str]:
-    """The shell blocks of a section of docs/operations.md, one after the other."""
-    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+def printed(heading: str, document: str = "docs/operations.md") -> list[str]:
+    """The shell blocks of a section of a document, one after the other."""
+    text = (ROOT / document).read_text(encoding="utf-8")
     [section] = re.findall(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
     found: list[str] = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     return found

@@ -35,7 +35,6 @@ from kubesteer.clients.kubernetes.reflector import Pace, Reflector
 from kubesteer.clients.kubernetes.reviews import READINESS_DETAILS, Reviews
 from kubesteer.clients.kubernetes.secrets import Secrets
 from kubesteer.clients.kubernetes.source import KubernetesSource
-from kubesteer.clients.kubernetes.workloads import Workloads
 from kubesteer.clients.metrics_server import Answer
 from kubesteer.model.errors import ClusterUnavailable
 from kubesteer.model.network import DEFAULT_NETWORK
@@ -56,7 +55,6 @@ CALLERS = {
     "certificate_requests.py",
     "one_object.py",
     "secrets.py",
-    "workloads.py",
 }
 """The only modules that call the API server; what is run below must reach each of them."""
 
@@ -296,13 +294,6 @@ async def use_secrets(api: Recorder) -> None:
         await secrets.write(SecretWrite("s", over, {}, {}, "why"))
 
 
-async def restart(api: Recorder) -> None:
-    workloads = Workloads(api, "kubesteer")  # type: ignore[arg-type]
-    for kind, name in (("Deployment", "d"), ("StatefulSet", "s")):
-        await workloads.look(kind, name)  # type: ignore[arg-type]
-        await workloads.annotate_pods(kind, name, {})  # type: ignore[arg-type]
-
-
 async def answer_requests(api: Recorder) -> None:
     """It follows nodes too, and approves and signs, which the API server asks for beside the patches."""
     csr, answers = Csr(metadata=Metadata(name="c")), RequestAnswers(api)  # type: ignore[arg-type]
@@ -317,7 +308,6 @@ async def answer_requests(api: Recorder) -> None:
 async def test_the_keeper_has_the_rights_that_its_parts_use_and_no_other() -> None:
     making, answering = Recorder(), Recorder()
     await use_secrets(making)
-    await restart(making)
     await answer_requests(answering)
     assert making.rights == rights_granted("kubesteer-keeper-certificates", "Role")
     assert answering.rights == rights_granted("kubesteer-keeper-requests")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from kubesteer.cli.keeping.done import Done
 from kubesteer.cli.keeping.settings import Etcd
+from kubesteer.cli.keeping.steps import StepResult
 from kubesteer.clients.kubernetes.secrets import Secrets
 from kubesteer.clients.rewards.etcd_access import (
     EtcdAccess,
@@ -34,20 +34,16 @@ class AccessKeeper:
         folder: Path,
         now: Callable[[], datetime],
     ) -> None:
-        self._settings = settings
-        self._secrets = secrets
-        self._nodes = nodes
-        self._folder = folder
-        self._now = now
+        self._settings, self._secrets, self._nodes, self._folder, self._now = settings, secrets, nodes, folder, now
         self._version = ""
         self._access: EtcdAccess | None = None
 
-    async def step(self) -> Done:
+    async def step(self) -> StepResult:
         """One round."""
         try:
-            return Done(await self._mend())
+            return StepResult(await self._mend())
         except Unavailable as exc:
-            return Done(self._access.told() if self._access is not None else (), exc)
+            return StepResult(self._access.told() if self._access is not None else (), exc)
 
     async def _mend(self) -> list[str]:
         """Raises ClusterUnavailable, StoreUnavailable."""

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from kubesteer.cli.keeping.certificates import CertificateKeeper, ends
-from kubesteer.cli.keeping.done import Done
+from kubesteer.cli.keeping.certificates import CertificateKeeper
 from kubesteer.cli.keeping.requests import RequestKeeper
 from kubesteer.cli.keeping.settings import Pace
+from kubesteer.cli.keeping.steps import StepResult
 from kubesteer.clients.build_info import tell_build
 from kubesteer.clients.faults import LastingFaults
 from kubesteer.clients.kept_counter import KeptCounter
 
-Step = Callable[[], Awaitable[Done]]
+Step = Callable[[], Awaitable[StepResult]]
 
 
 class Log(Protocol):
@@ -39,23 +41,16 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round did, could not do, and waits for."""
+    """What one round did and could not do. foreign: Secrets of somebody else. ends: when each certificate does."""
 
     done: Mapping[str, list[str]]
     faults: Mapping[str, str]
-    waits: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     ends: Mapping[str, datetime] = field(default_factory=dict)
 
     def as_document(self) -> dict[str, Any]:
         """For scripts."""
-        return {
-            "done": dict(self.done),
-            "faults": dict(self.faults),
-            "waits": list(self.waits),
-            "foreign": list(self.foreign),
-            "ends": {name: time.isoformat() for name, time in self.ends.items()},
-        }
+        return asdict(self) | {"ends": {name: time.isoformat() for name, time in self.ends.items()}}
 
 
 class Metrics:
@@ -64,17 +59,15 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         tell_build(self.registry)
-        self._expiry = Gauge(
+        gauge = partial(Gauge, registry=self.registry)
+        self._expiry = gauge(
             "kubesteer_certificate_expiry_seconds",
             "Until the certificate in a Secret ends; at 0 and below it has.",
             ["secret"],
-            registry=self.registry,
         )
         self._success: Gauge | None = None
         """Made with the first success: before, there is no such time to tell."""
-        self._faults = Gauge(
-            "kubesteer_keeper_fault", "1 while this part of a round has a fault.", ["part"], registry=self.registry
-        )
+        self._faults = gauge("kubesteer_keeper_fault", "1 while this part of a round has a fault.", ["part"])
         self._requests = Counter(
             "kubesteer_keeper_requests", "Agents' requests answered.", ["verdict"], registry=self.registry
         )
@@ -94,12 +87,11 @@ class Metrics:
             self._requests.labels(verdict).inc(count - self._counted.get(verdict, 0))
         self._counted = dict(answered)
         if not last.faults:
-            if self._success is None:
-                self._success = Gauge(
-                    "kubesteer_keeper_last_success_timestamp_seconds",
-                    "Unix time of the last round without a fault.",
-                    registry=self.registry,
-                )
+            self._success = self._success or Gauge(
+                "kubesteer_keeper_last_success_timestamp_seconds",
+                "Unix time of the last round without a fault.",
+                registry=self.registry,
+            )
             self._success.set(now.timestamp())
 
 
@@ -118,20 +110,16 @@ class Keeper:
     ) -> None:
         self.last: Round | None = None
         self.metrics = Metrics()
-        self._certificates = certificates
-        self._requests = requests
-        self._parts: dict[str, Step] = {}
-        if certificates is not None:
-            self._parts["certificates"] = certificates.step
-        if access is not None:
-            self._parts["etcd"] = access
-        if requests is not None:
-            self._parts["requests"] = requests.step
-        self._pace = pace
-        self._now = now
-        self._log = log
-        self._faults: dict[str, str | None] = dict.fromkeys(self._parts)
-        self._lasting = LastingFaults({part: (lambda part=part: self._faults[part]) for part in self._parts})  # type: ignore[misc]
+        self._certificates, self._requests = certificates, requests
+        steps: dict[str, Step | None] = {
+            "certificates": None if certificates is None else certificates.step,
+            "etcd": access,
+            "requests": None if requests is None else requests.step,
+        }
+        self._steps = {part: step for part, step in steps.items() if step is not None}
+        self._pace, self._now, self._log = pace, now, log
+        self._faults: dict[str, str | None] = dict.fromkeys(self._steps)
+        self._lasting = LastingFaults({part: partial(self._faults.get, part) for part in self._steps})
         self._told: set[str] = set()
         self._foreign: tuple[str, ...] = ()
 
@@ -143,20 +131,19 @@ class Keeper:
     async def round(self) -> Round:
         """Each part once."""
         done: dict[str, list[str]] = {}
-        for part, step in self._parts.items():
+        for part, step in self._steps.items():
             found = await step()
             done[part] = list(found.told)
             self._faults[part] = None if found.fault is None else str(found.fault)
-        plan = self._certificates.last if self._certificates is not None else None
+        certificates = self._certificates
         self.last = Round(
             done={part: told for part, told in done.items() if told},
             faults={part: fault for part, fault in self._faults.items() if fault is not None},
-            waits=plan.waits if plan else (),
-            foreign=plan.foreign if plan else (),
-            ends=ends(self._certificates.secrets) if self._certificates is not None else {},
+            foreign=certificates.foreign if certificates is not None else (),
+            ends=certificates.ends() if certificates is not None else {},
         )
         self._tell(self.last)
-        self.metrics.see(self.last, self._parts, self._requests.answered if self._requests else {}, self._now())
+        self.metrics.see(self.last, self._steps, self._requests.answered if self._requests else {}, self._now())
         return self.last
 
     async def run(self) -> None:
@@ -167,17 +154,9 @@ class Keeper:
             last = await self.round()
             # What was changed may not be all: users of many nodes are made some at a time.
             hurried = last.faults or last.done or self._told
-            await self._pause(self._pace.retry_s if hurried else self._pace.every_s, wake=not last.faults)
-
-    async def _pause(self, seconds: float, *, wake: bool) -> None:
-        if self._requests is None or not wake:
-            await asyncio.sleep(seconds)
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._requests.arrived.wait()
-        except TimeoutError:
-            return
+            woken = self._requests.arrived if self._requests is not None and not last.faults else asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), self._pace.retry_s if hurried else self._pace.every_s)
 
     def _tell(self, last: Round) -> None:
         for part, told in last.done.items():

@@ -33,7 +33,6 @@ from kubesteer.clients.kubernetes.objects import Object, ObjectT
 from kubesteer.clients.kubernetes.reflector import Pace, Reflector
 from kubesteer.clients.kubernetes.resource import NODES, Resource, by_name, resource
 from kubesteer.clients.kubernetes.secrets import Secrets
-from kubesteer.clients.kubernetes.workloads import Workloads
 from kubesteer.clients.tasks import end_of
 from kubesteer.model.errors import ClusterUnavailable
 from kubesteer.model.etcd_users import AGENT, AGENT_SIGNER
@@ -90,12 +89,7 @@ async def opened(
         followed = _Nodes(api)
         if certificates.make:
             keeper_of_certificates = CertificateKeeper(
-                wanted(cluster.namespace, members=certificates.members, per_node=etcd.per_node),
-                certificates.lives(),
-                secrets,
-                Workloads(api, cluster.namespace),
-                make,
-                _now,
+                wanted(cluster.namespace, members=certificates.members), certificates.lives(), secrets, make, _now
             )
         if etcd.manage:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubesteer-keeper-")))

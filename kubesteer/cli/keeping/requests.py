@@ -11,17 +11,17 @@ from kubesteer.certificates.issuing import Maker, issue
 from kubesteer.certificates.pems import Pair, cert_pem
 from kubesteer.certificates.requests import Denied, Granted, Request, judge
 from kubesteer.certificates.values import Usage
-from kubesteer.cli.keeping.done import Done
+from kubesteer.cli.keeping.steps import StepResult
 from kubesteer.clients.kubernetes.api import CONFLICT, NOT_FOUND, ApiRefused
 from kubesteer.clients.kubernetes.certificate_requests import Csr, RequestAnswers, Verdict
-from kubesteer.model.errors import StoreUnavailable, Unavailable
+from kubesteer.model.errors import InvalidRecord, StoreUnavailable, Unavailable
 
 
 class RequestKeeper:
     """Holds the requests that wait. `account` is the user name that agents have; `lasts` the life of a certificate.
 
-    signer: gives the authority, None while there is none. nodes: all Nodes' uids by name. admit: makes the user of a
-    node, by name and uid.
+    signer: gives the authority; it raises InvalidRecord while there is none. nodes: all Nodes' uids by name. admit:
+    makes the user of a node, by name and uid.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class RequestKeeper:
         *,
         account: str,
         lasts: timedelta,
-        signer: Callable[[], Pair | None],
+        signer: Callable[[], Pair],
         nodes: Callable[[], Mapping[str, str]],
         admit: Callable[[str, str], Awaitable[None]],
         make: Maker,
@@ -39,14 +39,8 @@ class RequestKeeper:
         self.waiting: dict[str, Csr] = {}
         self.arrived = asyncio.Event()
         self.answered: Counter[str] = Counter()
-        self._answers = answers
-        self._account = account
-        self._lasts = lasts
-        self._signer = signer
-        self._nodes = nodes
-        self._admit = admit
-        self._make = make
-        self._now = now
+        self._answers, self._account, self._lasts, self._make, self._now = answers, account, lasts, make, now
+        self._signer, self._nodes, self._admit = signer, nodes, admit
 
     def put(self, csr: Csr) -> None:
         """A request as it now is."""
@@ -60,7 +54,7 @@ class RequestKeeper:
         """A request is gone."""
         self.waiting.pop(name, None)
 
-    async def step(self) -> Done:
+    async def step(self) -> StepResult:
         """Answers what waits. One that cannot be answered yet keeps no other waiting."""
         done: list[str] = []
         faults: list[Unavailable] = []
@@ -79,7 +73,7 @@ class RequestKeeper:
                 if told is not None:
                     self._done_with(name, csr)
                     done.append(told)
-        return Done(done, faults[0] if faults else None)
+        return StepResult(done, faults[0] if faults else None)
 
     def _done_with(self, name: str, csr: Csr) -> None:
         if self.waiting.get(name) is csr:
@@ -102,9 +96,10 @@ class RequestKeeper:
         """None while its Node is not known: a token outlives a Node that was deleted, or made anew."""
         if self._nodes().get(granted.node) != granted.uid:
             return None
-        signer = self._signer()
-        if signer is None:
-            raise StoreUnavailable("there is no authority yet that signs for agents")
+        try:
+            signer = self._signer()
+        except InvalidRecord as exc:
+            raise StoreUnavailable(f"no authority signs for agents: {exc}") from exc
         await self._admit(granted.node, granted.uid)
         if "Approved" not in csr.verdicts():
             message = f"asked by the agent on {granted.node}, for itself"

@@ -41,21 +41,11 @@ class Certificates(Group, frozen=True):
     leaf_days: Annotated[Days, Meta(description="Life of a certificate; it is renewed at two thirds.")] = 90.0
     node_days: Annotated[Days, Meta(description="Life of an agent's own certificate.")] = 7.0
     authority_days: Annotated[Days, Meta(description="Life of an authority.")] = 3650.0
-    authority_early_days: Annotated[Days, Meta(description="So long before its end it is followed by another.")] = 365.0
-    spread_s: Annotated[
-        Seconds, Meta(description="Until every pod has a changed Secret in its files; the kubelet takes up to 120 s.")
-    ] = 300.0
     members: Annotated[int, Meta(ge=1, le=9, description="Members of etcd's cluster.")] = 3
 
     def lives(self) -> Lives:
-        """Raises InvalidSettings."""
-        return Lives(
-            leaf=timedelta(days=self.leaf_days),
-            node=timedelta(days=self.node_days),
-            authority=timedelta(days=self.authority_days),
-            authority_early=timedelta(days=self.authority_early_days),
-            spread=timedelta(seconds=self.spread_s),
-        )
+        """As times."""
+        return Lives(*(timedelta(days=days) for days in (self.leaf_days, self.node_days, self.authority_days)))
 
 
 class Etcd(Group, frozen=True):
@@ -110,8 +100,4 @@ def load(path: Path | None) -> KeeperSettings:
     settings = converted(given(path, known_in(KeeperSettings)), KeeperSettings)
     if settings.etcd.per_node and not (settings.certificates.make and settings.etcd.manage):
         raise InvalidSettings(f"{path}: etcd.per_node needs certificates.make and etcd.manage; set both to true")
-    try:
-        settings.certificates.lives()
-    except InvalidSettings as exc:
-        raise InvalidSettings(f"{path}: {exc}") from exc
     return settings

@@ -9,7 +9,7 @@ from kubesteer.model.errors import KubesteerError
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class StepResult:
     """told: what was done, in words; it is done, whatever came after. fault: why that is not all."""
 
     told: Sequence[str] = ()
