@@ -8,18 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from extender.wire import answers
 from extender.wire.answers import ScoreWriter
 from extender.wire.arguments import NamesArguments
 from extender.wire.reasons import NO_REASONS, ReasonWriter, write_reasons
 from kubesteer.model.cluster import PodSummary, summarise_node, summarise_pod, unusable_pod
-from kubesteer.model.errors import InvalidQuantity
+from kubesteer.model.errors import InvalidInput, InvalidQuantity
 from kubesteer.placement.candidates import Asked, GivenNodes, Moment, NamedNodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from extender.wire.arguments import Arguments
@@ -94,6 +95,13 @@ class Decisions:
     def question(self, pod: Pod, asked: Asked) -> Question:
         """What a decision about these would see now. Changes nothing: no promise is made."""
         return self._flow.question(_summarised(pod, self._flow), asked, self._moment())
+
+    def every_node(self, most: int) -> NamedNodes:
+        """All nodes that are known now. Raises InvalidInput where there are more than that."""
+        table = self._flow.state.table
+        if table.node_count > most:
+            raise InvalidInput(f"NodeNames is null and the cluster has {table.node_count} nodes; name at most {most}")
+        return NamedNodes([table.names[row] for row in np.flatnonzero(table.known).tolist()])
 
     def _are_known(self, rows: NDArray[np.intp]) -> bool:
         """Every candidate is a node, so its row has its name; one of a node that is gone may end with a promise."""

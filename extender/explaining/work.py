@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from extender.wire.arguments import ArgumentsReader, NamesArguments
+from extender.wire.arguments import ArgumentsReader, NamesArguments, NodesArguments
 from kubesteer.model.cluster import summarise_node
 from kubesteer.model.errors import InvalidInput
 from kubesteer.model.requests import PodRequests
@@ -34,13 +34,15 @@ class Read:
     most_nodes: int
     policy: Policy
 
-    def do(self) -> tuple[Pod, Asked]:
-        """What it asks about. Raises InvalidInput."""
+    def do(self) -> tuple[Pod, Asked | None]:
+        """What it asks about; None for every node. Raises InvalidInput."""
         reader = ArgumentsReader(names_body_bytes=self.names_body_bytes, most_nodes=lambda: self.most_nodes)
         try:
-            arguments = reader.read(self.body)
+            arguments = reader.read_open(self.body)
         except MemoryError as exc:
             raise InvalidInput("body takes too much memory when it is decoded; set nodeCacheCapable: true") from exc
+        if not isinstance(arguments, NamesArguments | NodesArguments):
+            return arguments, None
         if isinstance(arguments, NamesArguments):
             return arguments.pod, NamedNodes(arguments.names)
         return arguments.pod, GivenNodes([summarise_node(node, self.policy.network) for node in arguments.nodes])

@@ -78,6 +78,7 @@ def ops_app(
         try:
             body = await bodies.read(request.scope, request.receive)
             pod, asked = await worker.do(Read(body, limits.names_body_bytes, most_nodes(), policy))
+            asked = decisions.every_node(most_nodes()) if asked is None else asked
             page = await worker.do(Explain(decisions.question(pod, asked), policy))
         except InvalidInput as exc:
             return JSONResponse({"error": str(exc)}, status_code=400, headers={"Connection": "close"})

@@ -85,6 +85,7 @@ def how_to_call(url: str) -> dict[str, Any]:
 
 
 EXPLAIN: dict[str, Any] = {
+    "description": "Where Nodes and NodeNames are both null: of every node that the extender knows.",
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": _ARGS, "examples": {"names": {"value": EXAMPLE}}}},

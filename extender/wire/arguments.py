@@ -94,6 +94,15 @@ class ArgumentsReader:
 
     def read(self, body: bytes) -> Arguments:
         """The arguments in a body. Raises InvalidInput naming what is wrong, BodyTooLarge before it is decoded."""
+        found = self.read_open(body)
+        if isinstance(found, Pod):
+            raise InvalidInput(
+                "Nodes and NodeNames are both null; send one of them (nodeCacheCapable: true sends names)"
+            )
+        return found
+
+    def read_open(self, body: bytes) -> Arguments | Pod:
+        """The same; the pod alone where the body names no nodes."""
         if not body:
             raise InvalidInput("body is empty; send ExtenderArgs as JSON: Pod, and NodeNames or Nodes")
         large = len(body) > self._names_body_bytes
@@ -111,9 +120,7 @@ class ArgumentsReader:
             raw_names = bytes(args.node_names)
             return NamesArguments(pod, self._names_in(raw_names), raw_names)
         if args.nodes == _NULL:
-            raise InvalidInput(
-                "Nodes and NodeNames are both null; send one of them (nodeCacheCapable: true sends names)"
-            )
+            return pod
         _require_utf8(args.nodes, "Nodes")
         raw_nodes = _decoded(self._node_list, args.nodes, "Nodes").items or []
         _check_count(raw_nodes, "Nodes", self._most_nodes())

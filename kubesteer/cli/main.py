@@ -10,7 +10,7 @@ app = cyclopts.App(
     help_epilogue="""Examples:
 
   kubesteer try                             where a few pods would go, and why
-  kubesteer try --ops http://127.0.0.1:8889 --as-json
+  kubectl get deployment web -o yaml | kubesteer try - --json
   kubesteer rewards                         what was learned of pods and nodes
   kubesteer rewards explain web node-3
   kubesteer deploy --dry-run                what it takes on your cluster

@@ -1,4 +1,4 @@
-"""`kubesteer try`: asks a running extender where a few pods would go, and prints why."""
+"""`kubesteer try`: asks a running extender where pods would go. How the answer looks is in trial_table.py."""
 
 from __future__ import annotations
 
@@ -8,130 +8,117 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from kubesteer.cli.rewards_tables import plain
-from kubesteer.clients.file_reading import read_whole
+from kubesteer.cli.trial_table import shown_answer
+from kubesteer.clients.file_reading import read_stream, read_whole
 from kubesteer.clients.kubernetes.manifest import read_manifest
-from kubesteer.clients.plain_yaml import documents
+from kubesteer.clients.kubernetes.planned_pods import PlannedPods, planned_pods
 from kubesteer.model.errors import InvalidInput
 from kubesteer.model.network import DEFAULT_NETWORK
+from kubesteer.model.quantity import shown
 
 _PODS = Path("examples/pods.yaml")
-_CLUSTER = Path("examples/cluster.yaml")
-_NAME_NODES = "name the candidates with --nodes NODE NODE.., or a cluster file with --cluster"
+_STDIN = Path("-")
+_FITS_NOWHERE, _NOT_ASKED = 1, 2
 
 
 def try_pods(
-    pods: Path | None = None,
+    pods: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     *,
     ops: str = "http://127.0.0.1:8889",
-    nodes: Annotated[Sequence[str], Parameter(consume_multiple=True)] = (),
+    nodes: Annotated[Sequence[str], Parameter(consume_multiple=True, negative="")] = (),
     cluster: Path | None = None,
-    as_json: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Ask where pods would go, and why. Nothing is scheduled, and no charge is taken.
+
+    Exit code 0: each pod fits on a node; 1: one fits on none; 2: the question could not be asked.
 
     Parameters
     ----------
     pods:
-        YAML list of pods, as the API has them; without it, examples/pods.yaml.
+        YAML or JSON with pods, lists, or workloads (Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob), of
+        which one pod is tried; - for standard input; without it, examples/pods.yaml.
     ops:
         Ops address of a running extender (`make run` starts one).
     nodes:
-        Candidate nodes, one or more; without them, all nodes of --cluster.
+        Candidate nodes, one or more; without them, all that the extender knows.
     cluster:
-        Cluster file that names the candidates; without it, examples/cluster.yaml where the extender reads a file too.
+        Cluster file whose nodes are the candidates.
     as_json:
-        Print the extender's answers instead of tables.
+        For scripts: the extender's answers.
     """
-    asked = _read(_or_example(pods, _PODS, "name a YAML list of pods: kubesteer try PODS"))[0]
-    if not (nodes or cluster) and (kind := _cluster_kind(ops)) != "file":
-        sys.exit(f"the extender's nodes come from {kind}, and its ops port does not list them; {_NAME_NODES}")
-    names = list(nodes) or _node_names(_or_example(cluster, _CLUSTER, _NAME_NODES))
-    answers = [_ask(ops, "/explain", {"Pod": pod, "Nodes": None, "NodeNames": names}) for pod in asked]
+    planned = _planned(pods)
+    for other in planned.others:
+        print(f"{other}: no pods come of it; passed over", file=sys.stderr)
+    names = list(nodes) or (_node_names(cluster) if cluster else None)
+    answers = [_ask(ops, {"Pod": each.pod, "Nodes": None, "NodeNames": names}) for each in planned.pods]
     if as_json:
         sys.stdout.write(json.dumps(answers, indent=2) + "\n")
-        return
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    for answer in answers:
-        console.print(_table(answer))
-        if answer["suspect"]:
-            console.print(Text.assemble(("  warning:", "yellow"), f" {plain(answer['suspect'])}"))
+    else:
+        console = Console(width=None if sys.stdout.isatty() else 130)
+        for each, answer in zip(planned.pods, answers, strict=True):
+            console.print(shown_answer(answer, each.made_by))
+    if not all(any(row["fits"] for row in answer["nodes"]) for answer in answers):
+        sys.exit(_FITS_NOWHERE)
 
 
-def _or_example(given: Path | None, example: Path, remedy: str) -> Path:
-    """The file that was named, else the repository's, which is there only for who stands in the repository."""
-    if given is None and not example.is_file():
-        sys.exit(f"{example} is not in this folder; {remedy}")
-    return given or example
-
-
-def _cluster_kind(ops: str) -> str:
-    """Where the extender has its nodes from."""
-    match _ask(ops, "/readyz"):
-        case {"cluster": {"kind": str(kind)}}:
-            return kind
-    sys.exit(f"--ops {ops} is no extender's ops port")
-
-
-def _read(path: Path) -> list[Any]:
-    """The documents of the file."""
+def _planned(pods: Path | None) -> PlannedPods:
+    if pods is None and not _PODS.is_file():
+        _fail(f"{_PODS} is not in this folder; name a file with pods: kubesteer try FILE, or - for standard input")
+    file = pods or _PODS
+    if file != _STDIN and str(file).startswith("-"):  # allowed for -, which is why such a file comes to here
+        _fail(f"{file} is no option; see kubesteer try --help")
     try:
-        return documents(read_whole(path)) or sys.exit(f"{path}: there is nothing in it")
+        return planned_pods(read_stream(sys.stdin.buffer) if file == _STDIN else read_whole(file))
     except (OSError, InvalidInput) as exc:
-        sys.exit(f"{path}: {exc}")
+        _fail(f"{'standard input' if file == _STDIN else file}: {exc}")
 
 
 def _node_names(cluster: Path) -> list[str]:
     try:
-        return list(read_manifest(read_whole(cluster), DEFAULT_NETWORK).nodes)
+        manifest = read_manifest(read_whole(cluster), DEFAULT_NETWORK)
     except (OSError, InvalidInput) as exc:
-        sys.exit(f"{cluster}: {exc}")
+        _fail(f"{cluster}: {exc}")
+    for fault in manifest.faults:
+        print(f"{cluster}: {fault}", file=sys.stderr)
+    return list(manifest.nodes) or _fail(f"{cluster}: there is no Node in it")
 
 
-def _ask(ops: str, path: str, arguments: dict[str, Any] | None = None) -> Any:
-    """What the ops port answers; arguments are posted."""
+def _ask(ops: str, arguments: dict[str, Any]) -> Any:
+    """What the ops port answers."""
     if not ops.startswith(("http://", "https://")):
-        sys.exit(f"--ops {ops}: give http://HOST:PORT")
-    url, body = f"{ops.rstrip('/')}{path}", None if arguments is None else json.dumps(arguments).encode()
+        _fail(f"--ops {ops}: give http://HOST:PORT")
+    url = f"{ops.rstrip('/')}/explain"
     try:
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - the user's own
-        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
-            return json.load(response)
+        request = urllib.request.Request(url, json.dumps(arguments).encode(), {"Content-Type": "application/json"})  # noqa: S310 - the user's own
+        with urllib.request.urlopen(request, timeout=15) as response:  # noqa: S310
+            answer = json.load(response)
     except urllib.error.HTTPError as exc:
-        sys.exit(f"{url}: {exc.code} {exc.read().decode(errors='replace')}")
+        _fail(f"{url}: {exc.code} {_refusal(exc.read())}")
     except ValueError as exc:
-        sys.exit(f"{url}: no answer of an extender ({exc})")
+        _fail(f"{url}: no answer of an extender ({exc})")
     except OSError as exc:
-        sys.exit(f"{ops} does not answer ({exc}); start the extender with `make run`, or name it with --ops")
+        _fail(f"{ops} does not answer ({exc}); start the extender with `make run`, or name it with --ops")
+    if not isinstance(answer, dict) or not isinstance(answer.get("nodes"), list):
+        _fail(f"--ops {ops} is no extender's ops port")
+    if not answer["nodes"]:
+        _fail(f"--ops {ops}: the extender knows no node; look at {ops.rstrip('/')}/readyz")
+    return answer
 
 
-def _table(answer: dict[str, Any]) -> Table:
-    """One row a node, the best first."""
-    table = Table(
-        title=Text(plain(f"{answer['pod']} (type {answer['podType']})")), title_justify="left", title_style="bold"
-    )
-    for heading in ("node", "score", "balance", "reward", "why"):
-        table.add_column(heading, justify="left" if heading in {"node", "why"} else "right")
-    fitting = [row for row in answer["nodes"] if row["fits"]]
-    best = max((row["total"] for row in fitting), default=None)
-    for row in sorted(answer["nodes"], key=lambda row: (not row["fits"], -row["total"])):
-        goes = row["fits"] and row["total"] == best
-        table.add_row(
-            Text(plain(row["node"])),
-            str(row["score"]) if row["fits"] else "-",
-            *(_number(row[term]) for term in ("balance", "reward")),
-            Text(plain(row["reason"] or ("goes here" if goes else "fits"))),
-            style="green" if goes else ("" if row["fits"] else "dim"),
-        )
-    return table
+def _refusal(body: bytes) -> str:
+    """The extender's own sentence, or the start of another server's page."""
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return shown(body.decode(errors="replace"), limit=200)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _fail(text: str) -> NoReturn:
+    print(text, file=sys.stderr)
+    sys.exit(_NOT_ASKED)

@@ -12,6 +12,7 @@ import stat
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from kubesteer.model.errors import InvalidInput
 
@@ -49,6 +50,11 @@ def read_whole(path: Path) -> bytes:
         return _bounded(file.read(_MOST_BYTES + 1))
 
 
+def read_stream(stream: BinaryIO) -> bytes:
+    """All that a pipe or a terminal gives; raises OSError or InvalidInput."""
+    return _bounded(stream.read(_MOST_BYTES + 1))
+
+
 def answer(read: Read) -> None:
     """In the process: reads standard input, writes what `read` makes of it, and ends."""
     import resource  # noqa: PLC0415 - only the process needs it
@@ -57,7 +63,7 @@ def answer(read: Read) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY_B, _MOST_MEMORY_B))
     resource.setrlimit(resource.RLIMIT_CPU, (_LONGEST_S, _LONGEST_S))
     try:
-        found, code = read(_bounded(sys.stdin.buffer.read(_MOST_BYTES + 1))), 0
+        found, code = read(read_stream(sys.stdin.buffer)), 0
     except InvalidInput as exc:
         found, code = str(exc).encode(errors="backslashreplace"), _REFUSED
     except MemoryError:

@@ -163,12 +163,16 @@ def _objects(documents: Iterable[Any]) -> Iterator[tuple[str, Any]]:
         if document is None:
             continue
         empty = False
-        yield from _unfolded(document, f"document {number}", "")
+        yield from unfolded(document, f"document {number}", "")
     if empty:
         raise InvalidInput("there is nothing in it; write a List of nodes and pods, an empty one if need be")
 
 
-def _unfolded(value: Any, where: str, default_kind: str) -> Iterator[tuple[str, Any]]:
+def unfolded(value: Any, where: str, default_kind: str) -> Iterator[tuple[str, Any]]:
+    """(kind, object) of every object in it, lists unfolded; raises InvalidInput.
+
+    where: its place, for that. default_kind: of what names none.
+    """
     kind = value.get("kind", default_kind) if isinstance(value, dict) else None
     if not kind or not isinstance(kind, str):
         raise InvalidInput(f"{where} has no kind but is {shown(value)}; write a List, Node or Pod")
@@ -179,7 +183,7 @@ def _unfolded(value: Any, where: str, default_kind: str) -> Iterator[tuple[str, 
     if not isinstance(items, list):
         raise InvalidInput(f"{where}: items is {shown(items)}; write a list of objects")
     for number, item in enumerate(items, start=1):
-        yield from _unfolded(item, f"{where}, item {number}", _LISTS[kind])
+        yield from unfolded(item, f"{where}, item {number}", _LISTS[kind])
 
 
 def _name(value: Any) -> str:
