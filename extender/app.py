@@ -31,6 +31,7 @@ from extender.gauges import add_gauges
 from extender.health import Health
 from extender.metrics import Metrics
 from extender.node_states import NodeStates
+from extender.observing import teller
 from extender.parents import FreshParents
 from extender.reward_stores import node_state_source, reward_source
 from extender.rewards import RewardView
@@ -112,7 +113,9 @@ def build(
     """
     policy = settings.policy()
     metrics = Metrics()
-    state = ClusterState(len(policy.network), charge_ttl_s=settings.score.charge_ttl_s)
+    state = ClusterState(
+        len(policy.network), charge_ttl_s=settings.score.charge_ttl_s, on_observed=teller(metrics, log)
+    )
     table = RewardTable(settings.rewards.belief())
     parents = FreshParents(table, unix_s=unix_s)
     rewards = rewards_into(parents)
@@ -138,6 +141,7 @@ def build(
         node_states,
         node_states_source,
         tasks.standing,
+        mode=policy.mode,
         cluster_stale_after_s=settings.cluster.stale_after_s,
         rewards_wait_s=settings.rewards.startup_wait_s,
         unix_s=unix_s,
@@ -277,6 +281,8 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
         )
         if settings.ops.auth == "none" and not ip_address(ops_socket.getsockname()[0]).is_loopback:
             log.warning("the ops port asks nobody who they are; set ops.auth: kubernetes, or ops.host: 127.0.0.1")
+        if settings.placement.mode == "observe":
+            log.warning("observing: no decision is enforced, but for what placement.namespaces and pods choose")
         await _told_to_stop(stop, serving)
         log.info("stopping", drain_s=settings.listen.drain_s)
         parts.health.draining = True

@@ -28,6 +28,7 @@ class Health:
         node_states_source: RewardSource | None,
         tasks: Mapping[str, Standing],
         *,
+        mode: str,
         cluster_stale_after_s: float,
         rewards_wait_s: float,
         unix_s: Callable[[], float],
@@ -39,6 +40,7 @@ class Health:
         self._node_states = node_states
         self._node_states_source = node_states_source
         self._tasks = tasks
+        self._mode = mode
         self._cluster_stale_after_s = cluster_stale_after_s
         self._unix_s = unix_s
         self._clock = clock
@@ -80,6 +82,7 @@ class Health:
         return {
             "ready": not waiting,
             "waitingFor": waiting,
+            "mode": self._mode,
             "cluster": {
                 **asdict(cluster),
                 "stale": age_s is None or age_s > self._cluster_stale_after_s,

@@ -46,6 +46,31 @@ class Metrics:
         self.refused: dict[Cause, Counter] = {
             cause: refused.labels(cause.label) for cause in Cause if cause != Cause.FITS
         }
+        observed_refused = Counter(
+            "kubesteer_observed_refused_nodes",
+            "Nodes that filter would have refused for pods that are only observed, by cause.",
+            ["cause"],
+            registry=self.registry,
+        )
+        self.observed_refused: dict[Cause, Counter] = {
+            cause: observed_refused.labels(cause.label) for cause in Cause if cause != Cause.FITS
+        }
+        self.observed_none_fit = Counter(
+            "kubesteer_observed_none_fit",
+            "Filter calls that would have left no node, for pods that are only observed.",
+            registry=self.registry,
+        )
+        placements = Counter(
+            "kubesteer_observed_placements",
+            "Observed pods that were placed, by verb and whether it would have let the node pass, or scored it best.",
+            ["verb", "agrees"],
+            registry=self.registry,
+        )
+        self.observed_placements = {
+            (verb, agrees): placements.labels(verb, "yes" if agrees else "no")
+            for verb in ("filter", "prioritize")
+            for agrees in (True, False)
+        }
         self.wrong_paths = Counter(
             "kubesteer_wrong_paths", "Requests to the verbs' port for no verb.", registry=self.registry
         )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from kubesteer.model.network import DEFAULT_NETWORK, NetworkResource
+from kubesteer.model.overrides import MOST_WEIGHT, Mode, Override
 from kubesteer.placement.balance import RULES
 from kubesteer.placement.policy import FilterPolicy, Policy, ScorePolicy
 from kubesteer.rewards.table import Belief
@@ -285,6 +286,32 @@ class Score(_Group):
         return self
 
 
+class NamespaceChoice(_Group):
+    """What is chosen otherwise for the pods of one namespace."""
+
+    mode: Literal["enforce", "observe"] | None = None
+    reward_weight: float | None = Field(None, ge=0, le=MOST_WEIGHT)
+
+    def override(self) -> Override:
+        """As placement takes it."""
+        return Override(None if self.mode is None else Mode(self.mode), self.reward_weight)
+
+
+class Placement(_Group):
+    """Whose placement kubesteer decides. A pod's annotations come before its namespace, and that before the rest."""
+
+    mode: Literal["enforce", "observe"] = Field(
+        "enforce",
+        description="enforce: answers are decisions. observe: every node passes with the same score, and metrics and "
+        "log tell what would have been decided. Pods may choose by annotation kubesteer.io/mode.",
+    )
+    namespaces: dict[Text, NamespaceChoice] = Field(
+        {},
+        description="By name of a namespace: `mode`, and `reward_weight` in place of score.reward_weight. Pods may "
+        "choose by annotation kubesteer.io/reward-weight.",
+    )
+
+
 class Log(_Group):
     """What is written to standard output."""
 
@@ -304,6 +331,7 @@ class Settings(_Group):
     network: Network = Network()
     filter: Filter = Filter()
     score: Score = Score()
+    placement: Placement = Placement()
     log: Log = Log()
 
     @model_validator(mode="after")
@@ -327,4 +355,6 @@ class Settings(_Group):
             network=tuple(NetworkResource(**direction.model_dump()) for direction in self.network.directions),
             filter=FilterPolicy(**self.filter.model_dump(exclude={"shortlist"})),
             score=ScorePolicy(**self.score.model_dump(exclude={"charge_ttl_s"})),
+            mode=Mode(self.placement.mode),
+            namespaces={name: choice.override() for name, choice in self.placement.namespaces.items()},
         )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from extender.settings import Direction, Settings
+from extender.settings import Direction, NamespaceChoice, Settings
 from kubesteer.clients.settings.given import Given, given
 from kubesteer.clients.settings.hints import hint, near
 from kubesteer.clients.settings.variables import Kind, Known
@@ -47,6 +47,8 @@ def known() -> Known:
 def _kind(annotation: Any) -> Kind:
     if Direction in get_args(annotation):
         return "groups"
+    if get_origin(annotation) is dict:
+        return "yaml"
     return "list" if getattr(annotation, "__origin__", None) is tuple else "text"
 
 
@@ -74,10 +76,8 @@ def _sentence(error: ErrorDetails, found: Given) -> str:
         case "missing":
             return f"{named}it must be given"
         case "extra_forbidden":
-            return (
-                f"{named}there is no such setting, for {shown(error['input'])}; "
-                f"{hint(str(place[-1]), Direction.model_fields)}"
-            )
+            names = NamespaceChoice.model_fields if place[0] == "placement" else Direction.model_fields
+            return f"{named}there is no such setting, for {shown(error['input'])}; {hint(str(place[-1]), names)}"
         case "literal_error":
             meant = near(str(error["input"]), re.findall("'([^']*)'", str(error.get("ctx", {}).get("expected"))))
             return f"{named}{told}, not {shown(error['input'])}" + (f"; did you mean {meant}?" if meant else "")

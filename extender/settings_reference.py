@@ -53,7 +53,7 @@ def reference() -> str:
 
 
 def _shown_default(value: object) -> str:
-    return "none" if value in (None, ()) else f"`{list(value) if isinstance(value, tuple) else value}`"
+    return "none" if value in (None, (), {}) else f"`{list(value) if isinstance(value, tuple) else value}`"
 
 
 def _range(setting: Any) -> str:

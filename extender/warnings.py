@@ -1,4 +1,4 @@
-"""Tells a pod's owner of an SLO that is, or looks like, a mistake: once a pod, and off the hot path."""
+"""Tells a pod's owner of an SLO or annotation that is, or looks like, a mistake: once a pod, off the hot path."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ class PodWarnings:
         if self._is_first(pod):
             self._metrics.invalid_pods.inc()
             self._tell("pod cannot be right", pod, "InvalidNetworkSLO", message, decision_id)
+
+    def unread(self, pod: PodSummary, message: str, decision_id: str) -> None:
+        """An annotation for kubesteer cannot be used and is passed over; the same pod is told of once."""
+        if self._is_first(pod):
+            self._tell("annotation passed over", pod, "InvalidAnnotation", message, decision_id)
 
     def _is_first(self, pod: PodSummary) -> bool:
         if pod.uid in self._told:

@@ -13,6 +13,7 @@ import msgspec
 from extender.wire.arguments import ArgumentsReader, NamesArguments, NodesArguments
 from kubesteer.model.cluster import summarise_node
 from kubesteer.model.errors import InvalidInput
+from kubesteer.model.overrides import Mode
 from kubesteer.model.requests import PodRequests
 from kubesteer.placement.candidates import GivenNodes, NamedNodes
 from kubesteer.placement.engine import Engine, Explanation
@@ -80,6 +81,7 @@ class Page(msgspec.Struct, frozen=True, rename="camel"):
 
     pod: Annotated[str, _means("namespace/name")]
     pod_type: Annotated[str, _means("What rewards are learned by.")]
+    mode: Annotated[Mode, _means("Whether the answers decide for this pod, or are only recorded.")]
     requests: Annotated[PodRequests, _means("What the pod asks for: millicores, bytes, bit/s by direction.")]
     nodes: Annotated[list[ExplainedNode], _means("The candidates, in request order.")]
     suspect: Annotated[str | None, _means("What looks like a unit mistake in the pod's SLO.")]
@@ -100,6 +102,7 @@ class Explain:
             Page(
                 pod=f"{pod.namespace}/{pod.name}",
                 pod_type=pod.pod_type,
+                mode=self.policy.of(pod).mode,
                 requests=pod.requests,
                 nodes=_nodes(asked, explanation),
                 suspect=explanation.filtered.suspect,

@@ -180,24 +180,31 @@ class Verbs:
         filtered, pod = answer.decision.filtered, answer.decision.pod
         if answer.offered is not None:
             self._reader.expect_names(*answer.offered)
-        if filtered.fitting < len(arguments.names):
-            for cause, count in filtered.verdicts.counts().items():
-                self._metrics.refused[cause].inc(count)
-        if not filtered.fitting:
-            self._metrics.none_fit.inc()
+        judged, refused, none_fit = filtered, self._metrics.refused, self._metrics.none_fit
+        if answer.decision.observed is not None:
+            judged = answer.decision.observed
+            refused, none_fit = self._metrics.observed_refused, self._metrics.observed_none_fit
+        if judged.fitting < len(arguments.names):
+            for cause, count in judged.verdicts.counts().items():
+                refused[cause].inc(count)
+        if not judged.fitting:
+            none_fit.inc()
         if not answer.decision.moment.synced:
             self._metrics.unsynced.inc()
         if pod.fault is not None:
             self._warnings.invalid(pod, pod.fault, call.decision_id)
+        if pod.override is not None and pod.override.fault is not None:
+            self._warnings.unread(pod, pod.override.fault, call.decision_id)
         if filtered.suspect is not None:
             self._warnings.suspect(pod, filtered.suspect, call.decision_id)
         self._log.debug(
             "filter",
             decision=call.decision_id,
             pod=f"{pod.namespace}/{pod.name}",
-            fitting=filtered.fitting,
+            observed=answer.decision.observed is not None,
+            fitting=judged.fitting,
             offered=len(filtered.passed),
-            refused=len(arguments.names) - filtered.fitting,
+            refused=len(arguments.names) - judged.fitting,
         )
         return answer.body
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from kubesteer.model import objects
 from kubesteer.model.errors import InvalidQuantity
 from kubesteer.model.network import NetworkResource
+from kubesteer.model.overrides import Override, pod_override
 from kubesteer.model.requests import PodRequests, amount, annotation_fault, pod_requests
 from kubesteer.model.usual_requests import usual_requests
 
@@ -58,6 +59,7 @@ class PodSummary:
     unscheduled: what condition PodScheduled=False says (time, reason, message), empty without it: another text is the
         news of another failed attempt.
     fault: what on the pod can never be right, such as an annotation that the runtime would refuse; no node takes it.
+    override: what its annotations choose for it alone; None where they choose nothing.
     """
 
     uid: str
@@ -73,6 +75,7 @@ class PodSummary:
     version: int = 0
     unscheduled: str = ""
     fault: str | None = None
+    override: Override | None = None
 
 
 def summarise_pod(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodSummary:
@@ -96,6 +99,7 @@ def summarise_pod(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodSu
         version=_version(metadata.resource_version),
         unscheduled=_unscheduled(status.conditions if status else None),
         fault=annotation_fault(pod, network),
+        override=pod_override(metadata.annotations),
     )
 
 
@@ -117,7 +121,8 @@ def unusable_pod(pod: objects.Pod, network: Sequence[NetworkResource], fault: st
     namespace = metadata.namespace or "default"
     uid = metadata.uid or f"{namespace}/{metadata.name}"
     nothing = PodRequests(network_bps=(0,) * len(network), by_annotation=(False,) * len(network))
-    return PodSummary(uid, namespace, metadata.name, pod_type(metadata), nothing, fault=fault)
+    override = pod_override(metadata.annotations)
+    return PodSummary(uid, namespace, metadata.name, pod_type(metadata), nothing, fault=fault, override=override)
 
 
 def pod_type(metadata: objects.Metadata) -> str:

@@ -1,10 +1,14 @@
-"""What is known of the cluster: node table, promises and offers, fed by the watch. Decides nothing, reads no clock."""
+"""What is known of the cluster: node table, promises, offers and observations, fed by the watch.
+
+Decides nothing, reads no clock.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from kubesteer.placement.observations import Observations, ObservedPlacement
 from kubesteer.placement.offers import Offers
 from kubesteer.placement.promises import Promises
 from kubesteer.placement.table import NodeTable
@@ -16,10 +20,18 @@ if TYPE_CHECKING:
 class ClusterState:
     """The sink of the cluster source. A pod that the watch shows on a node is promised no more: it is counted there."""
 
-    def __init__(self, directions: int, *, charge_ttl_s: float) -> None:
+    def __init__(
+        self,
+        directions: int,
+        *,
+        charge_ttl_s: float,
+        on_observed: Callable[[ObservedPlacement], object] = lambda _: None,
+    ) -> None:
+        """on_observed is told where each pod went that was only observed."""
         self.table = NodeTable(directions)
         self.promises = Promises(self.table, ttl_s=charge_ttl_s)
         self.offers = Offers()
+        self.observations = Observations(self.table, on_observed)
 
     def put_node(self, node: NodeSummary) -> None:
         """A node appeared or changed."""
@@ -33,6 +45,7 @@ class ClusterState:
         """A pod appeared, changed, moved or ended."""
         self.table.put_pod(pod)
         self.promises.told(pod)
+        self.observations.told(pod)
         if pod.node or pod.terminal:
             self.offers.forget(pod.uid)
 
@@ -40,6 +53,7 @@ class ClusterState:
         """A pod is gone."""
         self.table.delete_pod(uid)
         self.promises.gone(uid)
+        self.observations.forget(uid)
         self.offers.forget(uid)
 
     def pods_listed(self, uids: Collection[str], at_s: float) -> None:

@@ -75,15 +75,16 @@ class Engine:
         fitting = len(passed)
         if shortlist is not None and circumstances.synced and fitting > shortlist:
             load = load_of(pod.requests, candidates, circumstances.charged)
-            total = score_terms(load, circumstances.reward, self.policy.score).total
+            total = score_terms(load, circumstances.reward, self.policy.of(pod).score).total
             passed = best(total, fullness(load), passed, shortlist, candidates.tie_break, stable_hash(pod.uid))
         return Filtered(passed, verdicts, fitting, suspect_units(pod, candidates.capacity_range_bps, self.policy))
 
     def prioritize(self, pod: PodSummary, candidates: Candidates, circumstances: Circumstances) -> NDArray[np.int64]:
         """A score 0..10 for every candidate, in request order."""
+        score = self.policy.of(pod).score
         load = load_of(pod.requests, candidates, circumstances.charged)
-        total = score_terms(load, circumstances.reward, self.policy.score).total
-        return stretch(total, candidates.known, self.policy.score.least_spread)
+        total = score_terms(load, circumstances.reward, score).total
+        return stretch(total, candidates.known, score.least_spread)
 
     def explain(
         self,
@@ -94,10 +95,11 @@ class Engine:
         shortlist: int | None = None,
     ) -> Explanation:
         """The same decision with each of its terms; scored are those that filter offers, as the scheduler would ask."""
+        score = self.policy.of(pod).score
         filtered = self.filter(pod, candidates, circumstances, shortlist=shortlist)
         offered = np.zeros(len(candidates), np.bool_)
         offered[filtered.passed] = True
         load = load_of(pod.requests, candidates, circumstances.charged)
-        terms = score_terms(load, circumstances.reward, self.policy.score)
-        scores = stretch(terms.total, offered & candidates.known, self.policy.score.least_spread)
+        terms = score_terms(load, circumstances.reward, score)
+        scores = stretch(terms.total, offered & candidates.known, score.least_spread)
         return Explanation(filtered, terms, scores)

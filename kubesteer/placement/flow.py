@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kubesteer.model.overrides import Mode
 from kubesteer.placement.candidates import (
     Asked,
     Candidates,
@@ -55,16 +56,21 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class FilterDecision(Decision):
-    """Which of the candidates the pod may go to."""
+    """Which of the candidates the pod may go to. observed: the answer in whose place all pass, where it is observed."""
 
     filtered: Filtered
+    observed: Filtered | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreDecision(Decision):
-    """How good the candidates are. scores: int64 (n,), 0..10."""
+    """How good the candidates are. scores: int64 (n,), 0..10.
+
+    observed: the scores that would have been answered, where all get 0 in their place.
+    """
 
     scores: NDArray[np.int64]
+    observed: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,11 @@ class Question:
 
 
 _NOWHERE = np.zeros(0, np.intp)
+
+
+def _everything(count: int, suspect: str | None) -> Filtered:
+    """Every one of so many candidates passes."""
+    return Filtered(np.arange(count), none_refused(count), count, suspect)
 
 
 class DecisionFlow:
@@ -99,13 +110,14 @@ class DecisionFlow:
         self, pod: PodSummary, asked: Asked, moment: Moment, *, decision_id: str = "", late: bool = False
     ) -> FilterDecision:
         """Which candidates can carry the pod. late: there is no time left for a short list."""
-        shortlist = None if late else self._shortlist_for(pod)
+        observes = self._observes(pod)
+        shortlist = None if late or observes else self._shortlist_for(pod)
         rows = self._rows(asked)
         is_ranked = shortlist is not None and len(rows) > shortlist
         charged = self._charged(pod, rows, always=is_ranked)
         if not is_ranked and isinstance(asked, NamedNodes) and moment.synced and self._all_fit(pod, rows, charged):
             suspect = suspect_units(pod, self.state.table.capacity_ranges(), self.engine.policy)
-            filtered = Filtered(np.arange(len(rows)), none_refused(len(rows)), len(rows), suspect)
+            filtered = _everything(len(rows), suspect)
         else:
             candidates = self._candidates(asked, rows)
             opinion = None
@@ -113,22 +125,31 @@ class DecisionFlow:
                 opinion = self._opinion(pod, asked, rows, moment)
             circumstances = self._circumstances(charged, opinion, moment)
             filtered = self.engine.filter(pod, candidates, circumstances, shortlist=shortlist)
-        return FilterDecision(decision_id, pod, asked, rows, moment, self._offer(pod, rows, filtered, moment), filtered)
+        observed = None
+        if observes:
+            self.state.observations.keep(pod.uid, "filter", rows[filtered.passed])
+            observed, filtered = filtered, _everything(len(rows), filtered.suspect)
+        promised = self._offer(pod, rows, filtered, moment)
+        return FilterDecision(decision_id, pod, asked, rows, moment, promised, filtered, observed)
 
     def prioritize(
         self, pod: PodSummary, asked: Asked, moment: Moment, *, decision_id: str = "", late: bool = False
     ) -> ScoreDecision:
         """A score 0..10 for each candidate. late: there is no time left, so every node gets the same, 0."""
         rows = self._rows(asked)
+        observed = None
         if late:
             scores = np.zeros(len(rows), np.int64)
+        elif self._observes(pod):
+            scores, observed = np.zeros(len(rows), np.int64), self._observe_scores(pod, asked, rows, moment)
         else:
             charged = self._charged(pod, rows, always=True)
             circumstances = self._circumstances(charged, self._opinion(pod, asked, rows, moment), moment)
             scores = self.engine.prioritize(pod, self._candidates(asked, rows, judged=False), circumstances)
-        promised = np.flatnonzero(scores == scores.max(initial=0)) if pod.fault is None else _NOWHERE
+        is_sent = pod.fault is None or self._observes(pod)
+        promised = np.flatnonzero(scores == scores.max(initial=0)) if is_sent else _NOWHERE
         self._promise(pod, rows, promised, moment)
-        return ScoreDecision(decision_id, pod, asked, rows, moment, promised, scores)
+        return ScoreDecision(decision_id, pod, asked, rows, moment, promised, scores, observed)
 
     def question(self, pod: PodSummary, asked: Asked, moment: Moment) -> Question:
         """What filter and prioritize would see now. Changes nothing."""
@@ -137,6 +158,17 @@ class DecisionFlow:
         circumstances = self._circumstances(self._charged(pod, rows, always=True), opinion, moment)
         shortlist = self._shortlist_for(pod)
         return Question(pod, asked.names, self._candidates(asked, rows), circumstances, shortlist, opinion)
+
+    def _observe_scores(
+        self, pod: PodSummary, asked: Asked, rows: NDArray[np.intp], moment: Moment
+    ) -> NDArray[np.int64]:
+        """The scores of those that filter would have let pass; the scheduler asks of all, as all did."""
+        seen = self.question(pod, asked, moment)
+        explained = self.engine.explain(pod, seen.candidates, seen.circumstances)
+        passed, scores = explained.filtered.passed, explained.scores
+        best = passed[scores[passed] == scores[passed].max(initial=0)]
+        self.state.observations.keep(pod.uid, "prioritize", rows[best])
+        return scores
 
     def _offer(self, pod: PodSummary, rows: NDArray[np.intp], filtered: Filtered, moment: Moment) -> NDArray[np.intp]:
         """Keeps what filter's answer promises: positions, none where prioritize will say."""
@@ -152,6 +184,9 @@ class DecisionFlow:
         # all. What an annotation asks for nobody else counts, so other pods must not pass in between.
         self._promise(pod, rows, passed, moment)
         return passed
+
+    def _observes(self, pod: PodSummary) -> bool:
+        return self.engine.policy.of(pod).mode is Mode.OBSERVE
 
     def _promise(self, pod: PodSummary, rows: NDArray[np.intp], positions: NDArray[np.intp], moment: Moment) -> None:
         self.state.promises.take(pod, rows[positions], moment.clock_s)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from kubesteer.model.network import DEFAULT_NETWORK, NetworkResource
+from kubesteer.model.overrides import Mode, Override
+
+if TYPE_CHECKING:
+    from kubesteer.model.cluster import PodSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,22 @@ class ScorePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All that is chosen about placement."""
+    """All that is chosen about placement. namespaces: what is chosen otherwise for their pods."""
 
     network: tuple[NetworkResource, ...] = DEFAULT_NETWORK
     filter: FilterPolicy = FilterPolicy()
     score: ScorePolicy = ScorePolicy()
+    mode: Mode = Mode.ENFORCE
+    namespaces: Mapping[str, Override] = field(default_factory=dict)
+
+    def of(self, pod: PodSummary) -> Policy:
+        """The policy for one pod: its annotations come first, then its namespace, then what holds for all."""
+        if pod.override is None and not self.namespaces:
+            return self
+        policy = self
+        for override in (self.namespaces.get(pod.namespace), pod.override):
+            if override is not None and override.mode is not None:
+                policy = replace(policy, mode=override.mode)
+            if override is not None and override.reward_weight is not None:
+                policy = replace(policy, score=replace(policy.score, reward_weight=override.reward_weight))
+        return policy

@@ -11,14 +11,17 @@ from typing import Any
 
 from kubesteer.model.cluster import NO_CAPACITY, NodeSummary, PodSummary
 from kubesteer.model.network import DEFAULT_NETWORK
+from kubesteer.model.overrides import Mode, Override
 from kubesteer.model.requests import PodRequests
 from kubesteer.placement.candidates import Moment, NamedNodes
 from kubesteer.placement.cluster_state import ClusterState
 from kubesteer.placement.engine import Engine
 from kubesteer.placement.flow import DecisionFlow
+from kubesteer.placement.observations import ObservedPlacement
 from kubesteer.placement.policy import Policy, ScorePolicy
 
 TTL_S = 10.0
+NAMESPACES = {"watched": Override(mode=Mode.OBSERVE)}
 DIRECTIONS = len(DEFAULT_NETWORK)
 
 
@@ -60,11 +63,24 @@ class Recount:
         self.nominated: dict[str, PodSummary] = {}
         self.promises: dict[str, Promise] = {}
         self.offered: set[str] = set()
+        self.observed: dict[str, dict[str, set[str]]] = {}
 
     def names(self) -> set[str]:
         """Nodes there are, and names that pods are counted on."""
         exact = {p.names[0] for p in self.promises.values() if p.is_exact}
         return {*self.nodes, *(pod.node for pod in self.placed.values()), *exact}
+
+    def observe(self, pod: PodSummary, verb: str, favoured: list[str]) -> None:
+        """Only nodes with a row can be compared with."""
+        known = {name for name in favoured if name in self.names()}
+        self.observed.setdefault(pod.uid, {})[verb] = known
+
+    def compared_with(self, pod: PodSummary) -> list[tuple[str, bool]]:
+        """What is told when the watch shows this pod: by verb, whether its node is one of those favoured."""
+        if not (pod.node or pod.terminal):
+            return []
+        favoured = self.observed.pop(pod.uid, {})
+        return [(verb, pod.node in names) for verb, names in favoured.items()] if pod.node else []
 
     def drop(self, gone: set[str]) -> None:
         """Shares on these names go to the nodes left."""
@@ -98,6 +114,7 @@ class Recount:
             self.nominated[pod.uid] = pod
 
     def delete_pod(self, uid: str) -> None:
+        self.observed.pop(uid, None)
         self.placed.pop(uid, None)
         self.forget(uid)
         self.offered.discard(uid)
@@ -157,22 +174,27 @@ class Recount:
 class Bed:
     """The real flow and the recount, told and asked the same."""
 
-    def __init__(self, shortlist: int | None) -> None:
+    def __init__(self, shortlist: int | None, mode: Mode = Mode.ENFORCE) -> None:
         self.shortlist = shortlist
+        self.mode = mode
+        self.compared: list[ObservedPlacement] = []
         self.now_s = 100.0
         self.recount = Recount(shortlist)
         self._build()
 
     def _build(self) -> None:
-        self.state = ClusterState(DIRECTIONS, charge_ttl_s=TTL_S)
-        policy = Policy(score=ScorePolicy(least_spread=0))
+        self.state = ClusterState(DIRECTIONS, charge_ttl_s=TTL_S, on_observed=self.compared.append)
+        policy = Policy(score=ScorePolicy(least_spread=0), mode=self.mode, namespaces=NAMESPACES)
         self.flow = DecisionFlow(Engine(policy), self.state, NoOpinion(), shortlist=self.shortlist)
 
     def tell(self, event: str, *value: Any) -> None:
         """One event of the watch."""
         before = self.recount.names()
+        self.compared.clear()
         getattr(self.state, event)(*value)
         getattr(self.recount, event)(*value)
+        want = self.recount.compared_with(value[0]) if event == "put_pod" else []
+        assert sorted((one.verb, one.agrees) for one in self.compared) == sorted(want)
         self.recount.drop(before - self.recount.names())
 
     def restart(self) -> None:
@@ -191,11 +213,17 @@ class Bed:
         decision = self.flow.filter(pod, NamedNodes(names), self._moment(), late=late)
         filtered = decision.filtered
         passed = [names[p] for p in filtered.passed.tolist()]
-        refused = {names[v.position] for v in filtered.refused}
+        judged = filtered if decision.observed is None else decision.observed
+        refused = {names[v.position] for v in judged.refused}
         assert refused == set(names) - set(fitting)
-        assert filtered.fitting == len(fitting)
+        assert judged.fitting == len(fitting)
         short = inf if late or self.shortlist is None or pod.uid in self.recount.offered else self.shortlist
-        if len(fitting) <= short:
+        assert (decision.observed is not None) is self._observes(pod)
+        if decision.observed is not None:
+            assert (passed, filtered.refused) == (names, [])
+            self.recount.observe(pod, "filter", fitting)
+            fitting = names
+        elif len(fitting) <= short:
             assert passed == fitting
         else:
             assert len(passed) == short
@@ -213,10 +241,22 @@ class Bed:
         decision = self.flow.prioritize(pod, NamedNodes(names), self._moment(), late=late)
         scores = decision.scores.tolist()
         best = [name for name, score in zip(names, scores, strict=True) if score == max(scores)]
-        if late:
+        if late or self._observes(pod):
             assert set(scores) <= {0}
-        self.recount.take(pod, best if pod.fault is None else [], self.now_s)
+        assert (decision.observed is not None) is (self._observes(pod) and not late)
+        if decision.observed is not None:
+            would = dict(zip(names, decision.observed.tolist(), strict=True))
+            fitting = [name for name in names if self.recount.fits(pod, name)]
+            top = max((would[name] for name in fitting), default=0)
+            self.recount.observe(pod, "prioritize", [name for name in fitting if would[name] == top])
+        is_sent = pod.fault is None or self._observes(pod)
+        self.recount.take(pod, best if is_sent else [], self.now_s)
         self.recount.drop(before - self.recount.names())
+
+    def _observes(self, pod: PodSummary) -> bool:
+        """The pod's own word, else its namespace's, else the mode of all."""
+        own = pod.override.mode if pod.override else None
+        return (own or (Mode.OBSERVE if pod.namespace == "watched" else self.mode)) is Mode.OBSERVE
 
     def check(self) -> None:
         """What the table and the promises say on each node is what the recount says."""

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubesteer.model.cluster import NO_CAPACITY, NodeSummary, PodSummary
+from kubesteer.model.overrides import Mode, Override
 from kubesteer.model.requests import PodRequests
 from tests.placement.flow_recount import Bed
 
@@ -47,7 +48,7 @@ requests = st.builds(
 pods = st.builds(
     PodSummary,
     uid=st.sampled_from(PODS),
-    namespace=st.just("default"),
+    namespace=st.sampled_from(["default", "default", "watched"]),
     name=st.just("p"),
     pod_type=st.just("web"),
     requests=requests,
@@ -56,6 +57,7 @@ pods = st.builds(
     version=st.sampled_from([0, 1, 2, 3]),
     unscheduled=st.sampled_from(["", "first", "second"]),
     fault=st.sampled_from([None, None, None, "an annotation"]),
+    override=st.sampled_from([None, None, Override(mode=Mode.OBSERVE), Override(mode=Mode.ENFORCE)]),
 )
 on_a_node = st.sampled_from(NODES)
 told_pods = st.one_of(
@@ -79,9 +81,14 @@ steps = st.one_of(
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from([None, 1, 2]), st.lists(nodes, min_size=2, max_size=5), st.lists(steps, min_size=5, max_size=40))
-def test_the_flow_says_what_a_recount_by_name_says(shortlist, there, history):
-    bed = Bed(shortlist)
+@given(
+    st.sampled_from([None, 1, 2]),
+    st.sampled_from(Mode),
+    st.lists(nodes, min_size=2, max_size=5),
+    st.lists(steps, min_size=5, max_size=40),
+)
+def test_the_flow_says_what_a_recount_by_name_says(shortlist, mode, there, history):
+    bed = Bed(shortlist, mode)
     for node in there:
         bed.tell("put_node", node)
     for step in history:

@@ -49,7 +49,7 @@ async def test_no_label_ever_names_a_node_or_a_pod() -> None:
     families = await page(there)
     labels = {name for family in families.values() for sample in family.samples for name in sample.labels}
     values = {value for family in families.values() for sample in family.samples for value in sample.labels.values()}
-    assert labels == {"version", "python", "verb", "le", "cause", "kind", "status", "task"}
+    assert labels == {"version", "python", "verb", "le", "cause", "kind", "status", "task", "agrees"}
     assert not values & {"a", "b", "p1", "default/p1", "uid-p1", "unknown-1"}
 
 

@@ -248,6 +248,34 @@ def test_an_endpoint_is_not_empty(load: Load, request: pytest.FixtureRequest, tm
     assert f"s.yaml:4: {group}.endpoints" in sentence
 
 
+NAMESPACES = "placement:\n  namespaces:\n    team:\n      "
+
+
+@for_each("extender")
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("mode: observ", ("s.yaml:4: placement.namespaces.team.mode: ", "'observ'", "did you mean observe?")),
+        ("reward_weight: 101", ("s.yaml:4: placement.namespaces.team.reward_weight: ", "100", "101")),
+        ("weight: 1", ("s.yaml:4: placement.namespaces.team.weight: ", "did you mean reward_weight?")),
+    ],
+)
+def test_a_bad_choice_for_a_namespace_is_told_with_line_name_value_and_rule(
+    load: Load, tmp_path: Path, text: str, parts: tuple[str, ...]
+) -> None:
+    [sentence] = refusal(load, path=written(tmp_path, f"{NAMESPACES}{text}\n"))
+    for part in parts:
+        assert part in sentence
+
+
+@for_each("extender")
+def test_the_choices_for_namespaces_in_a_variable_are_json(load: Load) -> None:
+    settings = load(None, {"KUBESTEER_PLACEMENT__NAMESPACES": '{"kube-system": {"mode": "observe"}}'})
+    assert settings.placement.namespaces["kube-system"].mode == "observe"
+    [sentence] = refusal(load, {"KUBESTEER_PLACEMENT__NAMESPACES": "kube-system"})
+    assert sentence.startswith("KUBESTEER_PLACEMENT__NAMESPACES: ")
+
+
 @for_each("extender")
 def test_both_weights_of_a_score_0_is_refused_and_one_is_not(load: Load, tmp_path: Path) -> None:
     path = written(tmp_path, "score:\n  reward_weight: 0\n")
