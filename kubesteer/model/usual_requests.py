@@ -1,6 +1,6 @@
 """The requests of a pod of the usual shape, straight from its containers: those of pod_requests, but far faster.
 
-Usual: no init container, overhead, pod-level resource or resize. Of any other pod, and of every quantity that would be
+Usual: no sidecar, overhead, pod-level resource or resize. Of any other pod, and of every quantity that would be
 refused, nothing is said here; requests.py has the rules, and a property test holds both equal.
 """
 
@@ -25,13 +25,14 @@ class _Unusual(Exception):
 def usual_requests(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodRequests | None:
     """The pod's requests, or None where pod_requests has to count them (or refuse them)."""
     spec = pod.spec
-    if spec.init_containers or spec.overhead or spec.resources is not None:
+    if spec.overhead or spec.resources is not None:
         return None
     try:
         asked = [_asked(container) for container in spec.containers or ()]
+        before = [_asked_first(container) for container in spec.init_containers or ()]
         if pod.status is not None:
             _check_status(pod.status, spec.containers or (), asked)
-        return _summed(asked, pod.metadata.annotations, network)
+        return _summed(asked, before, pod.metadata.annotations, network)
     except (_Unusual, InvalidQuantity):
         return None
 
@@ -43,6 +44,13 @@ def _asked(container: objects.Container) -> objects.Quantities:
     if resources.limits and not requests.keys() >= resources.limits.keys():
         raise _Unusual
     return requests
+
+
+def _asked_first(container: objects.Container) -> objects.Quantities:
+    """Of an init container, which runs alone."""
+    if container.restart_policy == "Always":
+        raise _Unusual
+    return _asked(container)
 
 
 def _check_status(
@@ -67,38 +75,27 @@ def _check_status(
 
 
 def _summed(
-    asked: Sequence[objects.Quantities], annotations: Mapping[str, str] | None, network: Sequence[NetworkResource]
+    asked: Sequence[objects.Quantities],
+    before: Sequence[objects.Quantities],
+    annotations: Mapping[str, str] | None,
+    network: Sequence[NetworkResource],
 ) -> PodRequests:
-    cpu = memory = without_cpu = without_memory = 0
-    for requests in asked:
-        value = requests.get("cpu")
-        if value is None:
-            without_cpu += 1
-        else:
-            cpu += _nano(value)
-        value = requests.get("memory")
-        if value is None:
-            without_memory += 1
-        else:
-            memory += _nano(value)
+    """asked: by containers, which run together; before: by init containers, of which the largest counts."""
+    cpu, nonzero_cpu = _all_ask(asked, before, "cpu", _DEFAULT_CPU)
+    memory, nonzero_memory = _all_ask(asked, before, "memory", _DEFAULT_MEMORY)
     network_bps: list[int] = []
     by_annotation: list[bool] = []
     for resource in network:
-        bps = _network_bps(asked, resource.resource_names)
+        bps = _network_bps(asked, before, resource.resource_names)
         annotated = not bps and annotations is not None and resource.annotation in annotations
         if annotated and annotations is not None:
             bps = annotated_bps(annotations[resource.annotation])
         network_bps.append(bps)
         by_annotation.append(annotated and bps > 0)
-    cpu_m, memory_b = _rounded(cpu, NANO_PER_MILLI), _rounded(memory, NANO_PER_UNIT)
-    nonzero_cpu_m, nonzero_memory_b = cpu_m, memory_b
-    if without_cpu:
-        nonzero_cpu_m = _rounded(cpu + without_cpu * _DEFAULT_CPU, NANO_PER_MILLI)
-    if without_memory:
-        nonzero_memory_b = _rounded(memory + without_memory * _DEFAULT_MEMORY, NANO_PER_UNIT)
+    nonzero_cpu_m, nonzero_memory_b = _rounded(nonzero_cpu, NANO_PER_MILLI), _rounded(nonzero_memory, NANO_PER_UNIT)
     return PodRequests(
-        cpu_m,
-        memory_b,
+        _rounded(cpu, NANO_PER_MILLI),
+        _rounded(memory, NANO_PER_UNIT),
         nonzero_cpu_m,
         nonzero_memory_b,
         nonzero_cpu_m,
@@ -108,14 +105,43 @@ def _summed(
     )
 
 
-def _network_bps(asked: Sequence[objects.Quantities], names: Sequence[str]) -> int:
+def _all_ask(
+    asked: Sequence[objects.Quantities], before: Sequence[objects.Quantities], name: str, default: int
+) -> tuple[int, int]:
+    """Nano-units of CPU or memory: as asked for, and with a default for each container that asks for none."""
+    exact = nonzero = 0
+    for requests in asked:
+        value = requests.get(name)
+        if value is None:
+            nonzero += default
+        else:
+            nano = _nano(value)
+            exact += nano
+            nonzero += nano
+    for requests in before:
+        value = requests.get(name)
+        if value is None:
+            nonzero = max(nonzero, default)
+        else:
+            nano = _nano(value)
+            exact, nonzero = max(exact, nano), max(nonzero, nano)
+    return exact, nonzero
+
+
+def _network_bps(
+    asked: Sequence[objects.Quantities], before: Sequence[objects.Quantities], names: Sequence[str]
+) -> int:
     """Of the first name that is asked for; the others are read too, as a bad one is refused."""
     found = 0
     for name in names:
+        read = _whole if "/" in name else _nano
         nano = 0
         for requests in asked:
             if (value := requests.get(name)) is not None:
-                nano += _whole(value) if "/" in name else _nano(value)
+                nano += read(value)
+        for requests in before:
+            if (value := requests.get(name)) is not None:
+                nano = max(nano, read(value))
         found = found or _rounded(nano, NANO_PER_UNIT)
     return found
 

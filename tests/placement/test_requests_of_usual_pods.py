@@ -36,7 +36,7 @@ NAMES = ["cpu", "memory", EGRESS_BPS, INGRESS_BPS, DEPCON2_SLO, "bandwidth", "ex
 GOOD = ["0", "1", "250m", "0.1m", "1n", "300M", "1.5Gi", "1k", "3E", "9E", "8Ei", "1e3", "." + "0" * 70]
 BAD = ["", "x", "-1", "0.5", "1e-30", "e-19", "Ei", 2, 0.5, 1e16, "9" * 5000]
 ODDITIES = [
-    *("nothing", "init", "overhead", "pod level", "limits", "resize", "allocated", "actual", "other name"),
+    *("nothing", "init", "sidecar", "overhead", "pod level", "limits", "resize", "allocated", "actual", "other name"),
     *("no requests", "allocated of the pod", "actual of the pod", "status of an init container", "a bad quantity"),
 ]
 
@@ -53,6 +53,13 @@ def drawn_pod(random: Random) -> objects.Pod:
 
     def when(oddity, value, otherwise=None):
         return value() if oddity in oddities else otherwise
+
+    def first(name):
+        return {
+            "name": name,
+            "resources": {"requests": when("init", lambda: random.choice([{}, None]), amounts())},
+            "restartPolicy": when("sidecar", lambda: random.choice([None, "Always"])),
+        }
 
     containers, statuses = [], []
     for name in random.choice(["a", "a", "a", "ab", "aa", "abc", ""]):
@@ -73,7 +80,7 @@ def drawn_pod(random: Random) -> objects.Pod:
     )
     api_object["spec"] |= {
         "containers": containers,
-        "initContainers": when("init", lambda: [container("i", cpu="2")]),
+        "initContainers": [first(name) for name in random.choice(["", "", "i", "ij", "a"])],
         "overhead": when("overhead", amounts),
         "resources": when("pod level", lambda: {"requests": amounts()}),
     }
@@ -109,6 +116,10 @@ def test_what_the_short_path_counts_is_what_the_rules_count(one):
         pytest.param({"cpu": "1", "annotations": {EGRESS_ANNOTATION: "1M"}}, id="an annotation, no memory"),
         pytest.param({**ASKS, "limits": GIVEN, "node": "n"}, id="limits of the same resources"),
         pytest.param({"containers": [container("a", **ASKS), container("b", **ASKS)]}, id="two containers"),
+        pytest.param(
+            {**ASKS, "init": [container("first", cpu="2"), container("second", **ASKS)]},
+            id="init containers, the larger with no memory request",
+        ),
         pytest.param(
             {
                 **ASKS,
