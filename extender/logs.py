@@ -23,6 +23,7 @@ def make_logger(*, as_json: bool, level: str) -> structlog.typing.FilteringBound
         if as_json
         else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
     )
+    # Bound at once: an unbound one is bound anew by each call, also by one below its level.
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
         structlog.WriteLogger(sys.stdout),
         processors=[
@@ -33,7 +34,7 @@ def make_logger(*, as_json: bool, level: str) -> structlog.typing.FilteringBound
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-    )
+    ).bind()
     return logger
 
 

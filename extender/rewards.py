@@ -5,7 +5,7 @@ No learning and no I/O here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +61,7 @@ class RewardView:
             self._join()
         # The last entry answers for -1.
         beliefs = self.rewards.read(pod.pod_type, self._column_of_row[rows], now_s=now_s)
-        return self._opinion(beliefs, self._nodes.name_hash.take(rows), pod)
+        return self._opinion(beliefs, pod, lambda: self._nodes.name_hash.take(rows))
 
     def _join(self) -> None:
         """Columns of rows: of those with another name, or of all where columns moved."""
@@ -80,12 +80,16 @@ class RewardView:
         if self.is_neutral():
             return None
         beliefs = self.rewards.read(pod.pod_type, self.rewards.columns(names), now_s=now_s)
-        return self._opinion(beliefs, np.array([stable_hash(name) for name in names], np.uint64), pod)
+        return self._opinion(beliefs, pod, lambda: np.array([stable_hash(name) for name in names], np.uint64))
 
-    def _opinion(self, beliefs: Beliefs, nodes: NDArray[np.uint64], pod: PodSummary) -> Opinion:
-        """The pod is the decision: filter, prioritize and a later attempt of the same pod draw the same sample."""
+    def _opinion(self, beliefs: Beliefs, pod: PodSummary, hashes: Callable[[], NDArray[np.uint64]]) -> Opinion:
+        """The pod is the decision: filter, prioritize and a later attempt of the same pod draw the same sample.
+
+        hashes: of the nodes' names.
+        """
         sample = None
         if self._sample_seed is not None:
             evidence = beliefs.evidence + self.rewards.belief.prior_evidence
-            sample = beta_samples(beliefs.mean, evidence, nodes, decision=stable_hash(pod.uid), seed=self._sample_seed)
+            decision = stable_hash(pod.uid)
+            sample = beta_samples(beliefs.mean, evidence, hashes(), decision=decision, seed=self._sample_seed)
         return Opinion(beliefs.mean, beliefs.evidence, beliefs.prior, sample)

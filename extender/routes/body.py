@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from extender.server.protocol import IS_WHOLE
 from extender.wire.arguments import BodyTooLarge
 from kubesteer.model.errors import InvalidInput
 
@@ -38,7 +39,8 @@ class BodyReader:
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > limit_bytes:
                 raise _too_large(limit_bytes)
-        message = await _next(receive, self._timeout_s)
+        is_whole = scope.get(IS_WHOLE, _is_never_whole)
+        message = await _next(receive, None if is_whole() else self._timeout_s)
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
             body = await self._rest(receive, body)
@@ -67,12 +69,20 @@ class BodyReader:
             self._held_bytes -= counted
 
 
-async def _next(receive: Receive, timeout_s: float) -> Message:
-    try:
-        async with asyncio.timeout(timeout_s):
-            message = await receive()
-    except TimeoutError as exc:
-        raise SlowClient("body did not come in time; send it at once") from exc
+def _is_never_whole() -> bool:
+    return False
+
+
+async def _next(receive: Receive, timeout_s: float | None) -> Message:
+    """None: it is there; to set and unset a limit of time takes a twentieth of a verb's time."""
+    if timeout_s is None:
+        message = await receive()
+    else:
+        try:
+            async with asyncio.timeout(timeout_s):
+                message = await receive()
+        except TimeoutError as exc:
+            raise SlowClient("body did not come in time; send it at once") from exc
     if message["type"] == "http.disconnect":
         raise ClientGone("client went away before its body was complete")
     return message

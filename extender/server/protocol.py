@@ -20,6 +20,8 @@ _HEAD_END = b"\r\n\r\n"
 _FREE_PIECES = 1000
 _PIECE_BYTES = 1024
 """A body may come in so many pieces of any size; past that, a piece has this many bytes in the mean."""
+IS_WHOLE = "kubesteer.is_whole"
+"""In the scope of a request: tells whether its body has come whole, so that nobody has to wait for it."""
 LAST_WORD_S = 1.0
 """At the end of a stop, a connection that was just made may still ask for so long."""
 
@@ -191,6 +193,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._bytes_without_use = self._pieces = self._body_bytes = 0
         self._is_upgrade = self.parser.should_upgrade()
         self._body_left = _body_left(self.headers)
+        self.scope[IS_WHOLE] = self._is_whole  # type: ignore[literal-required]
         super().on_headers_complete()
         if self.cycle is not None and (self.sends_away or self._has_to_prove_itself_again()):
             self.cycle.keep_alive = False
@@ -261,6 +264,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._keep_ahead(b"")
         self.room.leave(self)
         super().connection_lost(exc)
+
+    def _is_whole(self) -> bool:
+        return self.cycle is not None and not self.cycle.more_body
 
     def is_idle(self) -> bool:
         """Nothing is asked of it or by it."""

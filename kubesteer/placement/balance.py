@@ -39,14 +39,20 @@ _LEAST = np.nextafter(0.0, 1.0)
 class Load:
     """One pod and its candidates: what is requested without the pod, and what the pod would add.
 
-    requested: (resources, n) plain requests, with what was just promised counted in.
-    nonzero: (2, n) CPU and memory with defaults for containers that ask for nothing.
+    allocatable: (resources, n). requested: the same of plain requests, with what was just promised counted in.
+    nonzero_requested: (2, n), without it. charged: (resources, n), what was just promised.
     """
 
     pod: PodRequests
     allocatable: Amounts
     requested: Amounts
-    nonzero: Amounts
+    nonzero_requested: Amounts
+    charged: Amounts | None = None
+
+    @property
+    def nonzero(self) -> Amounts:
+        """(2, n): CPU and memory requested and promised, with defaults for containers that ask for nothing."""
+        return self.nonzero_requested if self.charged is None else self.nonzero_requested + self.charged[:NETWORK]
 
 
 Rule = Callable[[Load], "Floats"]
@@ -54,17 +60,13 @@ Rule = Callable[[Load], "Floats"]
 
 def load_of(pod: PodRequests, candidates: Candidates, charged: Amounts | None) -> Load:
     """The load that the rules read; charged is what was just promised, (resources, n)."""
-    requested, nonzero = candidates.requested, candidates.nonzero_requested
-    if charged is not None:
-        requested = requested + charged
-        nonzero = nonzero + charged[:NETWORK]
-    return Load(pod, candidates.allocatable, requested, nonzero)
+    requested = candidates.requested if charged is None else candidates.requested + charged
+    return Load(pod, candidates.allocatable, requested, candidates.nonzero_requested, charged)
 
 
 def upstream_1_21(load: Load) -> Floats:
     """CPU against memory, by their distance. Non-zero requests."""
-    f_cpu = _fraction_or_full(load.nonzero[CPU] + load.pod.incoming_nonzero_cpu_m, load.allocatable[CPU])
-    f_memory = _fraction_or_full(load.nonzero[MEMORY] + load.pod.incoming_nonzero_memory_b, load.allocatable[MEMORY])
+    f_cpu, f_memory = _nonzero_fractions(load)
     points = np.trunc((1 - np.abs(f_cpu - f_memory)) * MAX_POINTS)
     return np.where((f_cpu >= 1) | (f_memory >= 1), 0.0, points)
 
@@ -118,8 +120,7 @@ def level(load: Load) -> Floats:
 
 def depcon2(load: Load) -> Floats:
     """DepCon2's variance over CPU, memory and the first network direction, whatever the pod asks for."""
-    f_cpu = _fraction_or_full(load.nonzero[CPU] + load.pod.incoming_nonzero_cpu_m, load.allocatable[CPU])
-    f_memory = _fraction_or_full(load.nonzero[MEMORY] + load.pod.incoming_nonzero_memory_b, load.allocatable[MEMORY])
+    f_cpu, f_memory = _nonzero_fractions(load)
     f_network = _fraction_or_full(load.requested[NETWORK] + load.pod.network_bps[0], load.allocatable[NETWORK])
     variance = depcon2_variance(np.minimum(f_cpu, 1), np.minimum(f_memory, 1), np.minimum(f_network, 1))
     return np.trunc((1 - variance) * MAX_POINTS)
@@ -161,8 +162,7 @@ def fullness(load: Load) -> Floats:
     """
     counted = _counted(load.pod)
     used = _rows(load.requested, counted) + _asked(load.pod, counted)
-    used[CPU] = load.nonzero[CPU] + load.pod.incoming_nonzero_cpu_m
-    used[MEMORY] = load.nonzero[MEMORY] + load.pod.incoming_nonzero_memory_b
+    used[CPU], used[MEMORY] = _nonzero_used(load)
     allocatable = _rows(load.allocatable, counted)
     fractions: Floats = used / np.maximum(allocatable, 1)
     np.minimum(fractions, 1.0, out=fractions)
@@ -227,11 +227,20 @@ def _positive(allocatable: Amounts) -> bool:
 
 
 def _sum_in_order(rows: Floats) -> Floats:
-    """Left to right over the resources, two at least, so that rounding is upstream's."""
-    total: Floats = rows[0] + rows[1]
-    for row in rows[2:]:
-        total += row
+    """Left to right over the resources, so that rounding is upstream's: numpy adds whole rows one after the other."""
+    total: Floats = np.add.reduce(rows, axis=0)
     return total
+
+
+def _nonzero_used(load: Load) -> tuple[Amounts, Amounts]:
+    nonzero = load.nonzero
+    return nonzero[CPU] + load.pod.incoming_nonzero_cpu_m, nonzero[MEMORY] + load.pod.incoming_nonzero_memory_b
+
+
+def _nonzero_fractions(load: Load) -> tuple[Floats, Floats]:
+    """Of CPU and memory."""
+    cpu_m, memory_b = _nonzero_used(load)
+    return _fraction_or_full(cpu_m, load.allocatable[CPU]), _fraction_or_full(memory_b, load.allocatable[MEMORY])
 
 
 def _fraction_or_full(requested: Amounts, allocatable: Amounts) -> Floats:

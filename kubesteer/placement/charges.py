@@ -13,21 +13,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kubesteer.model.quantity import MOST
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_MANY_OF = 8
-"""Rows are many from one in so many on."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Charge:
-    rows: NDArray[np.intp]
-    amounts: NDArray[np.float64]
+    """amounts: of the pod. share: float64 (resources,), of each row."""
 
-    @property
-    def share(self) -> NDArray[np.float64]:
-        return np.ceil(self.amounts / len(self.rows))[:, None]
+    rows: NDArray[np.intp]
+    amounts: Sequence[int]
+    share: NDArray[np.float64]
+
+
+def _spread(rows: NDArray[np.intp], amounts: Sequence[int]) -> _Charge:
+    count = len(rows)
+    return _Charge(rows, amounts, np.array([-(-amount // count) for amount in amounts], np.float64))
 
 
 class Charges:
@@ -37,7 +40,8 @@ class Charges:
         """on_end is told the pod of a charge that ends because none of its nodes is left."""
         self._on_end = on_end
         self._by_uid: dict[str, _Charge] = {}
-        self._totals = np.zeros((resources, 0))
+        self._totals = np.zeros((0, resources))
+        """By row: a charge touches few rows and every resource."""
         self._gone: list[int] = []
 
     def __len__(self) -> int:
@@ -48,12 +52,16 @@ class Charges:
         """Charge the pod to these rows, each of them once and none -1, in place of any charge it had."""
         self.release(uid)
         self._grow_to(int(rows.max()) + 1)
-        self._add(uid, _Charge(rows, np.array(amounts, np.float64)))
+        charge = self._by_uid[uid] = _spread(rows, amounts)
+        self._totals[rows] += charge.share
 
     def release(self, uid: str) -> None:
         """The charge ends."""
         self.settle()
-        self._remove(uid)
+        charge = self._by_uid.pop(uid, None)
+        if charge is not None:
+            self._totals[charge.rows] -= charge.share
+            self._forget_rounding()
 
     def drop_row(self, row: int) -> None:
         """The node of this row is gone: its shares go to the nodes that are left.
@@ -67,7 +75,7 @@ class Charges:
         """Spread anew what was charged to nodes that are gone; every other call here begins with it."""
         if not self._gone:
             return
-        gone = np.zeros(self._totals.shape[1], np.bool_)
+        gone = np.zeros(len(self._totals), np.bool_)
         gone[[row for row in self._gone if row < len(gone)]] = True
         self._gone.clear()
         for uid, charge in list(self._by_uid.items()):
@@ -76,34 +84,28 @@ class Charges:
                 del self._by_uid[uid]
                 self._on_end(uid)
             elif here.any():
-                left = self._by_uid[uid] = _Charge(charge.rows[~here], charge.amounts)
-                _count(self._totals, left.rows, left.share - charge.share)
-        self._totals[:, gone] = 0.0
+                left = self._by_uid[uid] = _spread(charge.rows[~here], charge.amounts)
+                self._totals[left.rows] += left.share - charge.share
+        self._totals[gone] = 0.0
         self._forget_rounding()
 
-    def on(self, rows: NDArray[np.intp], *, without: str) -> NDArray[np.float64] | None:
-        """What is charged on these rows, (resources, n), but for one pod; None where there is nothing. -1 has none."""
+    def on(self, rows: NDArray[np.intp], *, without: str) -> NDArray[np.int64] | None:
+        """What is charged on these rows, (resources, n), up to MOST, but for one pod; None where there is nothing.
+
+        On a row of -1 there is nothing.
+        """
         self.settle()
         own = self._by_uid.get(without)
         if len(self._by_uid) == (own is not None):
             return None
         self._grow_to(int(rows.max(initial=-1)) + 1)
-        charged = self._totals.take(rows, axis=1)
+        charged = self._totals.take(rows, axis=0)
         if own is not None:
-            here = np.zeros(self._totals.shape[1])
+            here = np.zeros(len(self._totals))
             here[own.rows] = 1.0
-            charged -= own.share * here.take(rows)
-        return charged
-
-    def _add(self, uid: str, charge: _Charge) -> None:
-        self._by_uid[uid] = charge
-        _count(self._totals, charge.rows, charge.share)
-
-    def _remove(self, uid: str) -> None:
-        charge = self._by_uid.pop(uid, None)
-        if charge is not None:
-            _count(self._totals, charge.rows, -charge.share)
-            self._forget_rounding()
+            charged -= here.take(rows)[:, None] * own.share
+        np.minimum(charged, MOST, out=charged)
+        return charged.T.astype(np.int64, order="C")
 
     def _forget_rounding(self) -> None:
         """Sums beyond 2^53 are rounded; that must not outlive the charges."""
@@ -112,17 +114,7 @@ class Charges:
 
     def _grow_to(self, rows: int) -> None:
         """Room for so many rows, and a last one that stays empty: -1 reads it."""
-        if rows >= self._totals.shape[1]:
-            grown = np.zeros((len(self._totals), max(rows + 1, 2 * self._totals.shape[1])))
-            grown[:, : self._totals.shape[1]] = self._totals
-            self._totals = grown
-
-
-def _count(totals: NDArray[np.float64], rows: NDArray[np.intp], share: NDArray[np.float64]) -> None:
-    """Add a share to these rows; where they are many, every row is added to, which is faster than to find them."""
-    if len(rows) * _MANY_OF < totals.shape[1]:
-        totals[:, rows] += share
-    else:
-        here = np.zeros(totals.shape[1])
-        here[rows] = 1.0
-        totals += share * here
+        before = self._totals
+        if rows >= len(before):
+            self._totals = np.zeros((max(rows + 1, 2 * len(before)), before.shape[1]))
+            self._totals[: len(before)] = before

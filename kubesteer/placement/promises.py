@@ -156,18 +156,17 @@ class Promises:
         ]
         if not nominated and len(self._by_uid) == (pod.uid in self._by_uid):
             return None
-        charged = self._assumed_on(rows, pod)
-        spread = self._charges.on(rows, without=pod.uid)
-        if spread is not None:
-            charged += np.minimum(spread, MOST).astype(np.int64)
-        if nominated:
-            charged += self._nominated_on(rows, nominated)
-        return np.minimum(charged, MOST, out=charged)
+        charged = self._charges.on(rows, without=pod.uid)
+        # Each part is at most MOST, 2^61, so that three of them do not wrap.
+        for part in (self._assumed_on(rows, pod), self._nominated_on(rows, nominated) if nominated else None):
+            if part is not None:
+                charged = part if charged is None else np.minimum(charged + part, MOST, out=part)
+        return charged
 
-    def _assumed_on(self, rows: NDArray[np.intp], pod: PodSummary) -> NDArray[np.int64]:
+    def _assumed_on(self, rows: NDArray[np.intp], pod: PodSummary) -> NDArray[np.int64] | None:
         table = self._table
         if not table.assumed_count:
-            return np.zeros((len(table.assumed), len(rows)), np.int64)
+            return None
         assumed = table.assumed.take(rows, axis=1)
         own = table.assumed_without(pod.uid)
         if own is not None:

@@ -33,18 +33,21 @@ class Terms:
 
 def score_terms(load: Load, reward: Floats | None, policy: ScorePolicy) -> Terms:
     """The terms; one without an opinion has no weight either, so the others keep their full range."""
-    total: Floats = np.zeros(load.allocatable.shape[1])
-    weight = 0.0
+    terms: list[tuple[float, Floats]] = []
     balance = None
     if policy.balance_weight > 0 and not (policy.balance_rule in SKIP_BEST_EFFORT and is_best_effort(load.pod)):
         balance = RULES[policy.balance_rule](load) / MAX_POINTS
-        total += policy.balance_weight * balance
-        weight += policy.balance_weight
+        terms.append((policy.balance_weight, balance))
     reward = reward if policy.reward_weight > 0 else None
     if reward is not None:
-        total += policy.reward_weight * reward
-        weight += policy.reward_weight
-    return Terms(balance, reward, total / weight if weight > 0 else total)
+        terms.append((policy.reward_weight, reward))
+    if not terms:
+        return Terms(None, None, np.zeros(load.allocatable.shape[1]))
+    total = terms[0][0] * terms[0][1]
+    for weight, term in terms[1:]:
+        total += weight * term
+    total /= sum(weight for weight, _ in terms)
+    return Terms(balance, reward, total)
 
 
 def stretch(total: Floats, scored: NDArray[np.bool_], least_spread: float) -> NDArray[np.int64]:
@@ -69,8 +72,11 @@ def _stretched(total: Floats, least_spread: float) -> NDArray[np.int64]:
     spread = max(float(best - total.min()), least_spread)
     if spread <= 0:
         return np.full(len(total), MAX_SCORE, np.int64)
-    scores: NDArray[np.int64] = np.rint(MAX_SCORE - (best - total) / spread * MAX_SCORE).astype(np.int64)
-    return scores
+    points: Floats = best - total
+    points /= spread
+    points *= MAX_SCORE
+    np.subtract(MAX_SCORE, points, out=points)
+    return np.rint(points, out=points).astype(np.int64)
 
 
 def best(
