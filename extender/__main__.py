@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 from functools import partial
@@ -11,9 +10,9 @@ from pathlib import Path
 
 import cyclopts
 
-from extender.app import run
+from extender.app import Parts, run
+from extender.hints import hints
 from extender.logs import LibrariesLog, make_logger
-from extender.routes.schemas import EXAMPLE
 from extender.server.servers import allow_open_files, event_loop
 from extender.settings import Settings
 from extender.settings_file import load
@@ -55,15 +54,21 @@ def start(config: Path | None = None) -> None:
     lines_dropped = take_over()
     log = make_logger(as_json=settings.log.format == "json", level=settings.log.level)
     logging.getLogger().addHandler(LibrariesLog(log))
+    addresses: list[str] = []
 
     def on_start(verbs_url: str, ops_url: str) -> None:
         log.info("listening", verbs=verbs_url, ops=ops_url)
-        if settings.log.format == "console":
-            sys.stdout.write(_hints(verbs_url, ops_url))
+        addresses.extend((verbs_url, ops_url))
+
+    def on_synced(parts: Parts) -> None:
+        # Over TLS, or where the ops port wants a token, the commands would need what is not known here.
+        is_plain = settings.ops.auth == "none" and all(each.startswith("http:") for each in addresses)
+        if settings.log.format == "console" and is_plain:
+            sys.stdout.write(hints(parts, *addresses))
 
     try:
         with asyncio.Runner(loop_factory=partial(event_loop, settings.limits.header_timeout_s)) as runner:
-            runner.run(run(settings, log, on_start, lines_dropped))
+            runner.run(run(settings, log, on_start, lines_dropped, on_synced))
     except TaskEnded as exc:
         sys.exit(f"kubesteer cannot go on: {exc}")
     except (InvalidSettings, OSError) as exc:
@@ -81,27 +86,6 @@ def _settings(config: Path | None) -> Settings:
         return load(config)
     except InvalidSettings as exc:
         sys.exit(f"kubesteer cannot start:\n{exc}")
-
-
-def _hints(verbs_url: str, ops_url: str) -> str:
-    """Commands that work when pasted, against the example cluster."""
-    body = json.dumps({**EXAMPLE, "NodeNames": [f"node-{i}" for i in range(1, 7)]})
-    post = "curl -s -X POST -H 'Content-Type: application/json' -d"
-    return f"""
-Try it from another terminal:
-
-1. Which nodes can carry the network SLO of a web pod, and why not the others:
-   {post} '{body}' {verbs_url}/filter
-
-2. A score from 0 to 10 for each:
-   {post} '{body}' {verbs_url}/prioritize
-
-3. Each term of each score (balance, learned reward):
-   {post} '{body}' {ops_url}/explain
-
-Documentation: {ops_url}/docs   Metrics: {ops_url}/metrics   Ready: {ops_url}/readyz   Stop: Ctrl-C
-
-"""
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ class Parts:
     node_states: NodeStates
     node_states_source: RewardSource | None
     state: ClusterState
+    decisions: Decisions
     health: Health
     metrics: Metrics
     warnings: PodWarnings
@@ -200,6 +201,7 @@ def build(
         node_states,
         node_states_source,
         state,
+        decisions,
         health,
         metrics,
         warnings,
@@ -227,8 +229,12 @@ async def run(
     log: FilteringBoundLogger,
     on_start: Callable[[str, str], None],
     lines_dropped: Callable[[], float] = lambda: 0,
+    on_synced: Callable[[Parts], None] = lambda _: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. on_start is told both addresses once they listen. Raises TaskEnded."""
+    """Serve until SIGTERM or SIGINT. on_start is told both addresses once they listen. Raises TaskEnded.
+
+    on_synced is told the parts once the cluster is known.
+    """
     async with _cluster_source(settings) as (cluster, sink, reviews):
         parts = build(
             settings,
@@ -241,10 +247,12 @@ async def run(
             worker=ProcessWorker(),
             lines_dropped=lines_dropped,
         )
-        await serve(parts, on_start)
+        await serve(parts, on_start, on_synced)
 
 
-async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
+async def serve(
+    parts: Parts, on_start: Callable[[str, str], None], on_synced: Callable[[Parts], None] = lambda _: None
+) -> None:
     """Run the sources and both servers until told to stop; then drain. Raises TaskEnded where a task made it stop."""
     settings, log, tasks = parts.settings, parts.log, parts.tasks
     verbs, ops = verbs_server(parts.verbs, settings), ops_server(parts.ops, settings)
@@ -262,7 +270,6 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
         tasks.keep("parents", parts.parents.run)
         tasks.keep("warnings", parts.warnings.run)
         tasks.keep("faults", _faults(parts).run)
-        tasks.once("freeze", partial(_freeze_once_synced, parts))
         if parts.node_states_source is not None:
             tasks.keep("node-states", parts.node_states_source.run)
         for name, server, tls in (("tls", verbs, settings.tls), ("ops-tls", ops, settings.ops_tls())):
@@ -279,6 +286,7 @@ async def serve(parts: Parts, on_start: Callable[[str, str], None]) -> None:
             f"{_scheme(settings.tls)}://{_address(verbs_socket)}{settings.listen.path_prefix}",
             f"{_scheme(settings.ops_tls())}://{_address(ops_socket)}",
         )
+        tasks.once("freeze", partial(_freeze_once_synced, parts, on_synced))
         if settings.ops.auth == "none" and not ip_address(ops_socket.getsockname()[0]).is_loopback:
             log.warning("the ops port asks nobody who they are; set ops.auth: kubernetes, or ops.host: 127.0.0.1")
         if settings.placement.mode == "observe":
@@ -313,13 +321,14 @@ def _faults(parts: Parts) -> Faults:
     return Faults(told, parts.log)
 
 
-async def _freeze_once_synced(parts: Parts) -> None:
+async def _freeze_once_synced(parts: Parts, on_synced: Callable[[Parts], None]) -> None:
     """What is loaded by then stays for good: keeping the collector off it takes its pauses out of the answers."""
     while not parts.health.cluster_synced():  # noqa: ASYNC110 - the sources tell how they stand, not when it changes
         await asyncio.sleep(0.05)
     gc.collect()
     gc.freeze()
     parts.log.info("synced", nodes=parts.state.table.node_count, pods=parts.state.table.pod_count)
+    on_synced(parts)
 
 
 async def _told_to_stop(stop: asyncio.Event, serving: list[asyncio.Task[None]]) -> None:
