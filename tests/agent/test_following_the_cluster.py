@@ -11,8 +11,8 @@ from kubesteer.clients.rewards.memory import MemoryStore
 from kubesteer.clients.rewards.memory_column import MemoryColumnStore
 from tests.agent.builders import NODE, node
 from tests.agent.harness import Running, agent_on
-from tests.cluster_state.builders import until
 from tests.cluster_state.fake_api import FakeApi, Refusal
+from tests.waiting import until
 
 AWAY = "the API server cannot be followed; tried again"
 BACK = "the API server is followed again"
@@ -42,7 +42,7 @@ async def test_an_api_server_that_goes_away_is_told_once_and_so_is_its_return(
         await asyncio.sleep(0.2)
         assert told(agent, BACK) == []
         await api.start()
-        await until(lambda: sorted(told(agent, BACK)) == ["node", "pods"], within_s=10)
+        await until(lambda: sorted(told(agent, BACK)) == ["node", "pods"])
         await asyncio.sleep(0.2)
         assert (len(told(agent, AWAY)), len(told(agent, BACK)), agent.agent.watches.failing()) == (2, 2, 0)
 

@@ -11,8 +11,8 @@ from kubesteer.clients.rewards.memory_column import MemoryColumnStore
 from kubesteer.model.reward import RewardRecord
 from tests.agent.builders import NODE, NOW_S, ended, node, pod, rfc3339, running, waiting, warning
 from tests.agent.harness import Running, Time, agent_on
-from tests.cluster_state.builders import until
 from tests.cluster_state.fake_api import FakeApi, Refusal
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.agent.conftest import Stores

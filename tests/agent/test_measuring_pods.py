@@ -14,8 +14,8 @@ from kubesteer.clients.rewards.memory_column import MemoryColumnStore
 from kubesteer.model.errors import MetricsUnavailable
 from tests.agent.builders import NODE, NOW_S, pod, running
 from tests.agent.harness import agent_on
-from tests.cluster_state.builders import until
 from tests.cluster_state.fake_api import FakeApi
+from tests.waiting import until
 
 _WINDOW_S = 10.0
 

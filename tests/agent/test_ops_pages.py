@@ -18,8 +18,8 @@ from monitor_agent.ops import serving
 from monitor_agent.settings import Ops
 from tests.agent.builders import NODE, NOW_S, ended, node, pod, waiting
 from tests.agent.harness import agent_on
-from tests.cluster_state.builders import until
 from tests.cluster_state.fake_api import FakeApi
+from tests.waiting import until
 
 
 @pytest.fixture

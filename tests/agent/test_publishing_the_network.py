@@ -18,9 +18,9 @@ from monitor_agent.probes.links import LinkSettings
 from monitor_agent.probes.rates import RateRules
 from tests.agent.builders import NODE, NOW_S, node, pod, running
 from tests.agent.harness import FakeLink, Running, agent_on
-from tests.cluster_state.builders import until
 from tests.cluster_state.fake_api import FakeApi, Refusal
 from tests.network_probes.fake_sys import FakeMachine
+from tests.waiting import until
 
 EGRESS = "kubesteer.io/egress-bps"
 G = 1_000_000_000

@@ -15,8 +15,8 @@ from kubesteer.model.node_state import NodeState
 from kubesteer.model.reward import RewardRecord
 from tests.agent.builders import NODE, NOW_S, ended, node, pod, running, waiting
 from tests.agent.harness import Running, agent_on
-from tests.cluster_state.builders import until
 from tests.cluster_state.fake_api import FakeApi, Refusal
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.agent.conftest import Stores
@@ -30,7 +30,7 @@ def failing(name: str = "web-1", restarts: int = 0) -> dict[str, object]:
 
 
 async def settled(agent: Running) -> None:
-    await until(lambda: agent.agent.health.is_ready() and not agent.agent.column.dirty(), within_s=10)
+    await until(lambda: agent.agent.health.is_ready() and not agent.agent.column.dirty())
 
 
 async def test_an_agent_killed_between_outcome_and_write_loses_nothing_and_counts_nothing_twice(
@@ -108,7 +108,7 @@ async def test_readiness_names_who_holds_the_claim_that_is_waited_for(api: FakeA
             assert "claimed by 'agent-1'" in told["claim"]["waits_for"]
             assert any("claimed by 'agent-1'" in why for why in told["waitingFor"])
             first.stop.set()
-            await until(second.agent.health.is_ready, within_s=10)
+            await until(second.agent.health.is_ready)
             assert second.agent.health.report()["claim"]["waits_for"] is None
 
 
@@ -122,7 +122,7 @@ async def test_what_happens_while_the_store_is_away_is_written_when_it_is_back(a
         await until(lambda: agent.agent.column.counted == 10)
         api.put(pod("p-0", waiting("CrashLoopBackOff"), last=OOM, pod_type="type-0", restarts=1))
         await until(lambda: agent.agent.column.counted == 11)
-        await until(lambda: agent.agent.health.report()["store"]["last_error"], within_s=10)
+        await until(lambda: agent.agent.health.report()["store"]["last_error"])
         assert agent.agent.health.is_ready()
         stores.come_back()
         await settled(agent)

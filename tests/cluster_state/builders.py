@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 
 def node(name: str, *, cpu: str = "8", **annotations: str) -> dict[str, Any]:
@@ -29,12 +27,3 @@ def pod(name: str, *, on: str = "", cpu: str = "100m", uid: str = "", phase: str
         "spec": {"containers": [{"name": "main", "resources": {"requests": {"cpu": cpu}}}], "nodeName": on},
         "status": {"phase": phase},
     }
-
-
-async def until(condition: Callable[[], object], *, within_s: float = 5.0) -> None:
-    """Let the other tasks run until the condition holds. Fails after within_s."""
-    end_s = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > end_s:
-            raise AssertionError(f"not within {within_s} s")
-        await asyncio.sleep(0.002)

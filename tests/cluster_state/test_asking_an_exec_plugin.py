@@ -21,10 +21,11 @@ from kubesteer.clients.kubernetes.source import KubernetesSource
 from kubesteer.model.errors import InvalidSettings
 from kubesteer.model.network import DEFAULT_NETWORK
 from tests.certificates import Authority
-from tests.cluster_state.builders import node, until
+from tests.cluster_state.builders import node
 from tests.cluster_state.fake_api import FakeApi
 from tests.cluster_state.sink import RecordingSink
 from tests.cluster_state.test_getting_access import kubeconfig, names
+from tests.waiting import until
 
 V1 = "client.authentication.k8s.io/v1"
 

@@ -20,8 +20,9 @@ from kubesteer.clients.rewards.file import FileSource as RewardsFile
 from kubesteer.model.errors import InvalidInput
 from kubesteer.model.network import DEFAULT_NETWORK
 from kubesteer.rewards.table import RewardTable
-from tests.cluster_state.builders import node, pod, until
+from tests.cluster_state.builders import node, pod
 from tests.cluster_state.sink import RecordingSink
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +71,7 @@ async def said_of(kind: str, path: Path) -> str:
     source, run = a_source(kind, path)
     task = asyncio.create_task(run)
     try:
-        await until(lambda: source.status().last_error or task.done(), within_s=60)
+        await until(lambda: source.status().last_error or task.done())
         assert not task.done()
         return source.status().last_error
     finally:
@@ -130,7 +131,7 @@ async def test_a_large_file_is_parsed_by_another_process(tmp_path: Path) -> None
     source = ClusterFile(path, DEFAULT_NETWORK, interval_s=0.01)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime, resource.getrusage(resource.RUSAGE_SELF).ru_utime
     task = asyncio.create_task(source.run(sink))
-    await until(lambda: source.status().nodes_synced, within_s=60)
+    await until(lambda: source.status().nodes_synced)
     theirs_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before[0]
     ours_s = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before[1]
     task.cancel()
@@ -156,7 +157,7 @@ async def test_a_reading_that_is_cancelled_leaves_no_process(
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
     _, run = a_source(kind, path)
     task = asyncio.create_task(run)
-    await until(lambda: begun, within_s=30)
+    await until(lambda: begun)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert begun[0].returncode == -9

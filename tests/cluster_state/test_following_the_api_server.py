@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster_state.builders import node, pod, until
+from tests.cluster_state.builders import node, pod
 from tests.cluster_state.conftest import following
 from tests.cluster_state.fake_api import FakeApi, Refusal
 from tests.cluster_state.sink import RecordingSink
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

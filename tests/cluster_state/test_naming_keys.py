@@ -14,11 +14,11 @@ from kubesteer.clients.kubernetes.mistyped import told
 from kubesteer.clients.kubernetes.objects import Node, Pod
 from kubesteer.model.network import DEFAULT_NETWORK
 from tests.builders import node, pod
-from tests.cluster_state.builders import until
 from tests.cluster_state.conftest import following
 from tests.cluster_state.fake_api import FakeApi
 from tests.cluster_state.sink import RecordingSink
 from tests.service.harness import args, nodes_args, service
+from tests.waiting import until
 
 REQUESTS = "spec.containers[0].resources.requests"
 

@@ -15,8 +15,9 @@ from kubesteer.clients.kubernetes.cluster_file import FileSource
 from kubesteer.clients.kubernetes.manifest import read_manifest
 from kubesteer.model.errors import InvalidInput
 from kubesteer.model.network import DEFAULT_NETWORK
-from tests.cluster_state.builders import node, pod, until
+from tests.cluster_state.builders import node, pod
 from tests.cluster_state.sink import RecordingSink
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

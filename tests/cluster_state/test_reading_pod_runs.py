@@ -16,8 +16,8 @@ from kubesteer.clients.kubernetes.reflector import Pace, Reflector
 from kubesteer.model.network import DEFAULT_NETWORK
 from kubesteer.model.runs import ContainerRuns, Ended, PodRuns
 from tests.cluster_state import builders
-from tests.cluster_state.builders import until
 from tests.cluster_state.conftest import connected
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -15,10 +15,11 @@ from kubesteer.clients.kubernetes.cluster_file import FileSource
 from kubesteer.clients.kubernetes.source import KubernetesSource
 from kubesteer.model.network import DEFAULT_NETWORK
 from kubesteer.placement.cluster_state import ClusterState
-from tests.cluster_state.builders import node, pod, until
+from tests.cluster_state.builders import node, pod
 from tests.cluster_state.conftest import access_to
 from tests.cluster_state.fake_api import FakeApi
 from tests.cluster_state.sink import RecordingSink
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

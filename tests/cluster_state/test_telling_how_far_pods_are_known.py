@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.cluster_state.builders import node, pod, until
+from tests.cluster_state.builders import node, pod
 from tests.cluster_state.conftest import following
 from tests.cluster_state.sink import RecordingSink
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.cluster_state.fake_api import FakeApi

@@ -14,10 +14,11 @@ from kubesteer.clients.kubernetes.resource import LineSplitter, LineTooLong
 from kubesteer.clients.kubernetes.unreadable import UNREADABLE, metadata_of, page_of
 from kubesteer.model.errors import InvalidQuantity
 from kubesteer.model.network import DEFAULT_NETWORK
-from tests.cluster_state.builders import node, pod, until
+from tests.cluster_state.builders import node, pod
 from tests.cluster_state.conftest import following
 from tests.cluster_state.fake_api import FakeApi, Refusal
 from tests.cluster_state.sink import RecordingSink
+from tests.waiting import until
 
 ODD = '{"metadata":{"name":"p@","namespace":"x","uid":"u","resourceVersion":"150"},"spec":{}}'
 DEEP = ODD.replace("p@", "p").replace('"spec":{}', '"spec":{"deep":' + "[" * 5000 + "]" * 5000 + "}")

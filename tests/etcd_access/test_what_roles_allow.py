@@ -22,7 +22,8 @@ from kubesteer.model.node_state import NodeState, state_key, states_range
 from kubesteer.model.reward import below, encode_key, node_range, table_range
 from kubesteer.rewards.table import RewardTable
 from tests.etcd_access.secured import PREFIX, SecuredEtcd, base_roles, of_node, user_of
-from tests.rewards.stores import TEN_AT_NIGHT_S, eventually, means, reward, running
+from tests.rewards.stores import TEN_AT_NIGHT_S, means, reward, running
+from tests.waiting import until
 
 OWN, OTHER = "n1", "n2"
 LONG = "a-node-whose-name-is-too-long-for-a-certificate.eu-central-1.compute.internal"
@@ -83,11 +84,11 @@ async def test_everything_that_the_extender_does_works_with_its_role(etcd: Secur
     await agent.claim()
     await agent.write([reward(OWN, mean=0.1)])
     async with running(etcd_source(options(), table)), running(etcd_node_states(options(), states)):
-        await eventually(lambda: means(table).get(OWN) == 0.1)
+        await until(lambda: means(table).get(OWN) == 0.1)
         await agent.write([reward(OWN, mean=0.9)])
-        await eventually(lambda: means(table)[OWN] == 0.9)
+        await until(lambda: means(table)[OWN] == 0.9)
         await agent.put_state(NodeState(OWN, TEN_AT_NIGHT_S, {"egress": 5.0}, {"egress": 9}))
-        await eventually(lambda: OWN in states.states)
+        await until(lambda: OWN in states.states)
     await agent.close()
 
 

@@ -18,8 +18,8 @@ from kubesteer.model.errors import InvalidSettings
 from monitor_agent.ops import serving, serving_probes
 from monitor_agent.settings import Ops
 from tests.certificates import Authority
-from tests.cluster_state.builders import until
 from tests.ops_access.fake_reviews import FakeReviews
+from tests.waiting import until
 
 REPORT = {"ready": True, "node": {"name": "node-1"}}
 

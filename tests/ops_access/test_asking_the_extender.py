@@ -19,9 +19,9 @@ from kubesteer.clients.kubernetes.reviews import ALLOWED_S, REFUSED_S, Reviews
 from kubesteer.model.errors import InvalidSettings
 from tests.builders import pod
 from tests.certificates import Authority
-from tests.cluster_state.builders import until
 from tests.ops_access.fake_reviews import FakeReviews
 from tests.service.harness import Service, args, connected, on_free_ports, read_answer, running, service
+from tests.waiting import until
 
 EVERYTHING = (
     "/",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ from kubesteer.model.node_state import NodeState
 from kubesteer.model.reward import RewardRecord, format_time
 from kubesteer.rewards.table import RewardTable
 from tests.rewards.etcd_server import EtcdServer
+from tests.waiting import pass_time, until
 
 TEN_AT_NIGHT_S = 1_795_387_267.0
 SOURCES = {"etcd": etcd_source, "etcd3": etcd3_source}
@@ -120,10 +121,10 @@ class InEtcd:
         return {entry.key for entry in self._server.entries(self.prefix)}
 
     async def until_gone(self, key: bytes) -> None:
-        await eventually(lambda: key not in self.stored_keys(), every_s=0.05)
+        await until(lambda: key not in self.stored_keys(), every_s=0.05)
 
     async def pass_time(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        await pass_time(seconds)
 
     def wipe(self) -> None:
         self._server.kill()
@@ -235,13 +236,6 @@ def held(table: RewardTable) -> dict[tuple[str, str], RewardRecord]:
 
 def means(table: RewardTable) -> dict[str, float]:
     return {r.node: r.mean for r in table.rows()}
-
-
-async def eventually(true: Callable[[], bool], *, within_s: float = 10.0, every_s: float = 0.005) -> None:
-    give_up_s = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < give_up_s, f"not so within {within_s} s"
-        await asyncio.sleep(every_s)
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ from kubesteer.model.errors import ColumnClaimed, ColumnEdited, InvalidRecord, I
 from kubesteer.model.node_state import state_key
 from kubesteer.model.reward import encode_key
 from kubesteer.rewards.table import RewardTable
-from tests.rewards.stores import SHORT_S, Columns, States, eventually, means, reward, running, state
+from tests.rewards.stores import SHORT_S, Columns, States, means, reward, running, state
+from tests.waiting import until
 
 
 async def claimed(columns: Columns, *names: str, **changes: float) -> ColumnStore:
@@ -58,9 +59,9 @@ async def test_a_source_follows_the_column_and_no_claim_or_state_gets_into_its_t
         column = await claimed(columns)
         await column.put_state(state())
         await column.write([reward("n1", "web", 0.2)])
-        await eventually(lambda: means(table) == {"n1": 0.2})
+        await until(lambda: means(table) == {"n1": 0.2})
         await column.write([], ["web"])
-        await eventually(lambda: means(table) == {})
+        await until(lambda: means(table) == {})
         assert (source.status().skipped, source.status().last_error) == (0, None)
     await column.close()
 
@@ -173,12 +174,12 @@ async def test_a_column_without_an_agent_expires_with_its_state_and_a_source_hea
         assert await loaded(column) == {"web": 0.2}
         await column.write([reward("n1", "db", 0.4)])
         await column.put_state(state())
-        await eventually(lambda: len(table) == 3 and "n1" in states.by_node)
+        await until(lambda: len(table) == 3 and "n1" in states.by_node)
         await columns.until_gone(claim_key(columns.prefix, "n1"))
-        await eventually(lambda: not states.by_node)
+        await until(lambda: not states.by_node)
         assert len(table) == 3
         await columns.until_gone(encode_key(columns.prefix, "n1", "db"))
-        await eventually(lambda: means(table) == {"n2": 0.7})
+        await until(lambda: means(table) == {"n2": 0.7})
     assert columns.stored_keys() == {encode_key(columns.prefix, "n2", "web")}
     await writer.close()
     await column.close()
@@ -200,7 +201,7 @@ async def test_a_state_is_kept_by_each_of_its_renewals(columns: Columns) -> None
     async with running(columns.node_states(states)):
         for rate_bps in (1e6, 3e6):
             await column.put_state(state(rate_bps=rate_bps))
-            await eventually(lambda rate_bps=rate_bps: states.by_node == {"n1": state(rate_bps=rate_bps)})
+            await until(lambda rate_bps=rate_bps: states.by_node == {"n1": state(rate_bps=rate_bps)})
     await columns.until_gone(state_key(columns.prefix, "n1"))
     await column.put_state(state())
     assert state_key(columns.prefix, "n1") in columns.stored_keys()

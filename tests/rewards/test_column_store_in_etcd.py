@@ -25,7 +25,8 @@ from kubesteer.rewards.table import RewardTable
 from tests.rewards.certificates import Certificates
 from tests.rewards.etcd_server import EtcdServer, free_ports
 from tests.rewards.proxy import link_to
-from tests.rewards.stores import NODE_STATES, SOURCES, TTLS_S, States, eventually, means, reward, running, state
+from tests.rewards.stores import NODE_STATES, SOURCES, TTLS_S, States, means, reward, running, state
+from tests.waiting import until
 
 SMALL_QUOTA_BYTES = 4 << 20
 AN_AGENT = """
@@ -162,7 +163,7 @@ async def test_a_compaction_is_no_hindrance(own_etcd: EtcdServer) -> None:
             await column.write([reward("n1", "web", mean)])
             own_etcd.compact(own_etcd.revision())
             assert await column.keep()
-            await eventually(lambda mean=mean: means(table) == {"n1": mean})
+            await until(lambda mean=mean: means(table) == {"n1": mean})
     await column.close()
 
 
@@ -359,14 +360,14 @@ async def test_an_agents_role_is_its_own_node_and_a_sample_and_an_extenders_role
             await column.put_state(state())
             assert await loaded(column) == {"web": 0.2}
             assert [record.node for record in await column.sample(10, "")] == ["n1"]
-            await eventually(lambda: means(table) == {"n1": 0.2} and states.by_node == {"n1": state()})
+            await until(lambda: means(table) == {"n1": 0.2} and states.by_node == {"n1": state()})
             server.kill()
             server.start()
             assert await column.keep()
             await column.put_state(state(rate_bps=5.0))
-            await eventually(lambda: states.by_node == {"n1": state(rate_bps=5.0)})
+            await until(lambda: states.by_node == {"n1": state(rate_bps=5.0)})
             await column.close()
-            await eventually(lambda: states.by_node == {})
+            await until(lambda: states.by_node == {})
         foreign = etcd_column(server.options("/k", **agent), node="n2", holder="agent-a")
         with pytest.raises(StoreUnavailable, match="permission denied"):
             await foreign.claim()

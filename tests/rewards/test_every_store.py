@@ -10,7 +10,8 @@ import pytest
 from kubesteer.model.errors import InvalidRecord, StoreUnavailable
 from kubesteer.model.reward import RewardRecord, encode_key, encode_value, table_range
 from kubesteer.rewards.table import RewardTable
-from tests.rewards.stores import Store, eventually, held, means, reward, running
+from tests.rewards.stores import Store, held, means, reward, running
+from tests.waiting import until
 
 ODD_NAMES = ["a/b", "..", ".", "%2F", "naïve node", "line\nbreak", "\0", "名前", "x" * 300, "on", "12"]
 
@@ -23,7 +24,7 @@ async def test_what_the_store_holds_at_the_start_is_in_the_sink(any_store: Store
     source = any_store.source(table)
     assert not source.status().synced
     async with running(source):
-        await eventually(lambda: source.status().synced)
+        await until(lambda: source.status().synced)
         assert held(table) == {(r.node, r.pod_type): r for r in records}
         status = source.status()
     assert (status.kind, status.records, status.skipped, status.last_error) == (any_store.kind, 6, 0, None)
@@ -34,7 +35,7 @@ async def test_an_empty_store_is_a_synced_one(any_store: Store) -> None:
     table = RewardTable()
     source = any_store.source(table)
     async with running(source):
-        await eventually(lambda: source.status().synced)
+        await until(lambda: source.status().synced)
     assert len(table) == 0
 
 
@@ -42,16 +43,16 @@ async def test_puts_and_deletes_arrive_while_it_runs(any_store: Store) -> None:
     writer, table = any_store.writer(), RewardTable()
     source = any_store.source(table)
     async with running(source):
-        await eventually(lambda: source.status().synced)
+        await until(lambda: source.status().synced)
         before = source.status().revision
         await writer.put(reward("n1", mean=0.2))
         await writer.put(reward("n2", mean=0.4))
-        await eventually(lambda: means(table) == {"n1": 0.2, "n2": 0.4})
+        await until(lambda: means(table) == {"n1": 0.2, "n2": 0.4})
         await writer.put(reward("n1", mean=0.7))
-        await eventually(lambda: means(table) == {"n1": 0.7, "n2": 0.4})
+        await until(lambda: means(table) == {"n1": 0.7, "n2": 0.4})
         await writer.delete("n2", "web")
         await writer.delete("n2", "never there")
-        await eventually(lambda: means(table) == {"n1": 0.7})
+        await until(lambda: means(table) == {"n1": 0.7})
         assert source.status().revision > before
         assert source.status().records == 1
     await writer.close()
@@ -62,7 +63,7 @@ async def test_two_sources_of_one_store_both_hear_of_a_put(any_store: Store) -> 
     async with running(*(any_store.source(table) for table in tables)):
         await writer.put(reward("n1", mean=0.3))
         for table in tables:
-            await eventually(lambda table=table: means(table) == {"n1": 0.3})
+            await until(lambda table=table: means(table) == {"n1": 0.3})
     await writer.close()
 
 
@@ -74,9 +75,9 @@ async def test_a_name_of_any_kind_stays_one_name(any_store: Store) -> None:
         await writer.put(record)
     source = any_store.source(table)
     async with running(source):
-        await eventually(lambda: len(table) == len(records))
+        await until(lambda: len(table) == len(records))
         await writer.delete(odd[0], odd[0])
-        await eventually(lambda: len(table) == len(records) - 1)
+        await until(lambda: len(table) == len(records) - 1)
     assert held(table) == {(r.node, r.pod_type): r for r in records[1:]}
     await writer.close()
 
@@ -86,7 +87,7 @@ async def test_fields_that_are_not_known_are_kept_in_the_store_and_left_out_of_t
     writer, table = any_store.writer(), RewardTable()
     await writer.put(record)
     async with running(any_store.source(table)):
-        await eventually(lambda: held(table) == {("n1", "web"): replace(record, extra={})})
+        await until(lambda: held(table) == {("n1", "web"): replace(record, extra={})})
     assert [read.extra for read in await writer.list()] == [record.extra]
     await writer.close()
 
@@ -96,18 +97,18 @@ async def test_while_the_store_is_away_the_last_table_stays_in_use_and_tells_its
     await writer.put(reward("n1", mean=0.8))
     source = any_store.source(table)
     async with running(source):
-        await eventually(lambda: means(table) == {"n1": 0.8})
+        await until(lambda: means(table) == {"n1": 0.8})
         any_store.go_away()
-        await eventually(lambda: source.status().last_error is not None)
+        await until(lambda: source.status().last_error is not None)
         assert means(table) == {"n1": 0.8}
         assert source.status().synced
         age_s = source.status().last_contact_age_s
-        await eventually(lambda: source.status().last_contact_age_s >= age_s + 0.2)
+        await until(lambda: source.status().last_contact_age_s >= age_s + 0.2)
         assert means(table) == {"n1": 0.8}
         any_store.come_back()
         await writer.put(reward("n1", mean=0.1))
-        await eventually(lambda: means(table) == {"n1": 0.1})
-        await eventually(lambda: source.status().last_error is None)
+        await until(lambda: means(table) == {"n1": 0.1})
+        await until(lambda: source.status().last_error is None)
         assert source.status().last_contact_age_s < age_s + 0.2
         assert source.status().resyncs >= 1
     await writer.close()
@@ -119,11 +120,11 @@ async def test_a_store_that_is_away_at_the_start_is_waited_for(any_store: Store)
     source = any_store.source(table)
     any_store.go_away()
     async with running(source):
-        await eventually(lambda: source.status().last_error is not None)
+        await until(lambda: source.status().last_error is not None)
         assert not source.status().synced
         assert source.status().last_contact_age_s is None
         any_store.come_back()
-        await eventually(lambda: means(table) == {"n1": 0.8})
+        await until(lambda: means(table) == {"n1": 0.8})
     await writer.close()
 
 
@@ -145,16 +146,16 @@ async def test_a_bad_value_is_skipped_counted_named_and_stops_nothing(
     await writer.put(reward("bad", mean=0.3))
     source = written_store.source(table)
     async with running(source):
-        await eventually(lambda: means(table) == {"bad": 0.3})
+        await until(lambda: means(table) == {"bad": 0.3})
         written_store.put_raw(encode_key(written_store.prefix, "bad", "web"), value)
         await writer.put(reward("n2", mean=0.5))
-        await eventually(lambda: means(table) == {"n2": 0.5})
+        await until(lambda: means(table) == {"n2": 0.5})
         status = source.status()
         assert (status.records, status.skipped) == (1, 1)
         assert "/bad/web" in status.last_error
         assert said in status.last_error
         await writer.put(reward("bad", mean=0.6))
-        await eventually(lambda: means(table) == {"bad": 0.6, "n2": 0.5})
+        await until(lambda: means(table) == {"bad": 0.6, "n2": 0.5})
         assert (source.status().skipped, source.status().last_error) == (0, None)
     await writer.close()
 
@@ -167,7 +168,7 @@ async def test_bad_entries_that_were_there_first_are_skipped_as_well(written_sto
         written_store.put_raw(key, encode_value(reward()))
     source = written_store.source(table)
     async with running(source):
-        await eventually(lambda: source.status().synced)
+        await until(lambda: source.status().synced)
         assert means(table) == {"n1": 0.3}
         assert source.status().skipped == 5
         assert await writer.list() == [reward("n1", mean=0.3)]

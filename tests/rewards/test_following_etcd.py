@@ -14,7 +14,8 @@ from kubesteer.clients.rewards.feed import reward_feed
 from kubesteer.model.errors import StoreUnavailable
 from kubesteer.model.reward import KeyRange, encode_key, encode_value
 from kubesteer.rewards.table import RewardTable
-from tests.rewards.stores import eventually, means, reward, running
+from tests.rewards.stores import means, reward, running
+from tests.waiting import until
 
 LISTED = Head(cluster_id=7, revision=100)
 KEY = encode_key("/k", "n1", "web")
@@ -76,7 +77,7 @@ async def test_it_lists_again_when(said: WatchBatch) -> None:
     first, second = Scripted(said, mean=0.1), Scripted(mean=0.2)
     source = source_of(table, first, second)
     async with running(source):
-        await eventually(lambda: means(table) == {"n1": 0.2})
+        await until(lambda: means(table) == {"n1": 0.2})
         assert first.closed
         assert source.status().resyncs == 1
 
@@ -85,13 +86,13 @@ async def test_it_lists_again_when(said: WatchBatch) -> None:
 async def test_a_heartbeat_from_another_store_makes_it_list_again(now: Head) -> None:
     table = RewardTable()
     async with running(source_of(table, Scripted(None, mean=0.1, now=now), Scripted(mean=0.2))):
-        await eventually(lambda: means(table) == {"n1": 0.2})
+        await until(lambda: means(table) == {"n1": 0.2})
 
 
 async def test_a_watch_begins_with_the_revision_after_the_list_and_closes_its_connection_at_the_end() -> None:
     connection, table = Scripted(WatchBatch(Head(7, 100), [], None)), RewardTable()
     async with running(source_of(table, connection)):
-        await eventually(lambda: connection.watched_from == 101)
+        await until(lambda: connection.watched_from == 101)
     assert connection.closed
 
 
@@ -100,7 +101,7 @@ async def test_the_status_tells_the_revision_of_the_last_change_in_the_sink() ->
     table = RewardTable()
     source = source_of(table, Scripted(batch))
     async with running(source):
-        await eventually(lambda: means(table) == {"n1": 0.9})
+        await until(lambda: means(table) == {"n1": 0.9})
         assert source.status().revision == 105
 
 
@@ -110,8 +111,8 @@ async def test_a_connection_that_cannot_be_opened_is_told_until_one_can() -> Non
         table, StoreUnavailable("etcd: nobody there"), Scripted(), backoff_first_s=0.05, backoff_longest_s=1
     )
     async with running(source):
-        await eventually(lambda: source.status().last_error == "etcd: nobody there")
-        await eventually(lambda: source.status().synced)
+        await until(lambda: source.status().last_error == "etcd: nobody there")
+        await until(lambda: source.status().synced)
         assert source.status().last_error is None
 
 

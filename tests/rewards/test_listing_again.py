@@ -12,7 +12,8 @@ from kubesteer.model.reward import RewardRecord, encode_key, encode_value
 from kubesteer.rewards.table import RewardTable
 from tests.rewards.etcd_server import EtcdServer
 from tests.rewards.proxy import link_to
-from tests.rewards.stores import SOURCES, eventually, means, reward, running
+from tests.rewards.stores import SOURCES, means, reward, running
+from tests.waiting import until
 
 BEFORE = {"n1": 0.1, "n2": 0.2, "n3": None, "n4": None}
 """Mean by node; None is an entry that cannot be read."""
@@ -139,12 +140,12 @@ async def test_after_a_cut_nobody_waits_for_more_than_500_records(backend: str, 
     async with link_to(etcd.port) as link:
         source = SOURCES[backend](etcd.options(prefix, endpoints=(link.address,), heartbeat_s=0.2), table)
         async with running(source):
-            await eventually(lambda: len(table) == MANY)
+            await until(lambda: len(table) == MANY)
             turns = asyncio.create_task(table.count_turns())
             await asyncio.sleep(0)
             table.most_in_a_turn = 0
             link.cut()
-            await eventually(lambda: source.status().resyncs >= 1)
+            await until(lambda: source.status().resyncs >= 1)
             turns.cancel()
             assert len(table) == MANY
             assert table.replaced == 1

@@ -6,7 +6,8 @@ import pytest
 
 from kubesteer.model.node_state import encode_state, state_key
 from kubesteer.rewards.table import RewardTable
-from tests.rewards.stores import Columns, States, eventually, means, reward, running, state
+from tests.rewards.stores import Columns, States, means, reward, running, state
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -23,13 +24,13 @@ async def test_states_arrive_change_and_go_and_no_reward_gets_among_them(store: 
         await column.put_state(state(node))
     source = store.node_states(states)
     async with running(source, store.source(table)):
-        await eventually(lambda: source.status().synced)
+        await until(lambda: source.status().synced)
         assert states.by_node == {"n1": state("n1"), "n2": state("n2")}
         await columns[0].put_state(state("n1", rate_bps=7.5))
-        await eventually(lambda: states.by_node["n1"] == state("n1", rate_bps=7.5))
+        await until(lambda: states.by_node["n1"] == state("n1", rate_bps=7.5))
         await columns[1].close()
-        await eventually(lambda: states.by_node.keys() == {"n1"})
-        await eventually(lambda: means(table) == {"n9": 0.4})
+        await until(lambda: states.by_node.keys() == {"n1"})
+        await until(lambda: means(table) == {"n9": 0.4})
         status = source.status()
         assert (status.records, status.skipped, status.last_error) == (1, 0, None)
     await columns[0].close()
@@ -54,14 +55,14 @@ async def test_a_state_that_cannot_be_read_makes_the_node_unknown_until_the_next
     store.put_raw(state_key(store.prefix, "n2") + b"/x", encode_state(state("n2")))
     source = store.node_states(states)
     async with running(source):
-        await eventually(lambda: states.by_node.keys() == {"n1"})
+        await until(lambda: states.by_node.keys() == {"n1"})
         assert source.status().skipped == 1
         store.put_raw(state_key(store.prefix, "n1"), value)
-        await eventually(lambda: states.by_node == {})
+        await until(lambda: states.by_node == {})
         assert (source.status().records, source.status().skipped) == (0, 2)
         assert said.replace("\\", "") in source.status().last_error
         store.put_raw(state_key(store.prefix, "n1"), encode_state(state(rate_bps=9.0)))
-        await eventually(lambda: states.by_node == {"n1": state(rate_bps=9.0)})
+        await until(lambda: states.by_node == {"n1": state(rate_bps=9.0)})
 
 
 async def test_the_last_states_stay_while_the_store_is_away_and_are_listed_again(store: Columns) -> None:
@@ -69,11 +70,11 @@ async def test_the_last_states_stay_while_the_store_is_away_and_are_listed_again
     store.put_raw(state_key(store.prefix, "n1"), encode_state(state()))
     source = store.node_states(states)
     async with running(source):
-        await eventually(lambda: states.by_node == {"n1": state()})
+        await until(lambda: states.by_node == {"n1": state()})
         store.go_away()
-        await eventually(lambda: source.status().last_error is not None)
+        await until(lambda: source.status().last_error is not None)
         assert states.by_node == {"n1": state()}
         store.come_back()
         store.put_raw(state_key(store.prefix, "n1"), encode_state(state(rate_bps=9.0)))
-        await eventually(lambda: states.by_node == {"n1": state(rate_bps=9.0)})
+        await until(lambda: states.by_node == {"n1": state(rate_bps=9.0)})
         assert source.status().resyncs >= 1

@@ -13,7 +13,8 @@ from kubesteer.clients.rewards.file_writer import FileWriter
 from kubesteer.model.errors import InvalidRecord
 from kubesteer.model.reward import RewardRecord
 from kubesteer.rewards.table import RewardTable
-from tests.rewards.stores import TEN_AT_NIGHT_S, eventually, means, running
+from tests.rewards.stores import TEN_AT_NIGHT_S, means, running
+from tests.waiting import until
 
 LOADED_AT_S = 1_000_000.0
 GOOD = "- {node: n1, podType: web, mean: 0.5, evidence: 4"
@@ -74,15 +75,15 @@ async def test_a_bad_file_keeps_the_last_good_one_and_says_so(tmp_path: Path) ->
     path.write_text(GOOD + "}")
     source = quick_source(path, table)
     async with running(source):
-        await eventually(lambda: means(table) == {"n1": 0.5})
+        await until(lambda: means(table) == {"n1": 0.5})
         path.write_text(GOOD.replace("0.5", "7") + "}")
-        await eventually(lambda: source.status().last_error is not None)
+        await until(lambda: source.status().last_error is not None)
         assert "rewards.yaml: item 1: mean 7" in source.status().last_error
         age_s = source.status().last_contact_age_s
-        await eventually(lambda: source.status().last_contact_age_s > age_s + 0.05)
+        await until(lambda: source.status().last_contact_age_s > age_s + 0.05)
         assert means(table) == {"n1": 0.5}
         path.write_text(GOOD.replace("0.5", "0.75") + "}")
-        await eventually(lambda: means(table) == {"n1": 0.75})
+        await until(lambda: means(table) == {"n1": 0.75})
         assert source.status().last_error is None
 
 
@@ -91,11 +92,11 @@ async def test_a_file_that_did_not_change_is_not_read_again(tmp_path: Path) -> N
     path.write_text(GOOD + "}")
     source = quick_source(path, table)
     async with running(source):
-        await eventually(lambda: means(table) == {"n1": 0.5})
+        await until(lambda: means(table) == {"n1": 0.5})
         table.put(RewardRecord("n1", "web", 0.1, 1, 0))
-        await eventually(lambda: source.status().last_contact_age_s < 0.01)
+        await until(lambda: source.status().last_contact_age_s < 0.01)
         before_s = time.monotonic()
-        await eventually(lambda: time.monotonic() > before_s + 0.1)
+        await until(lambda: time.monotonic() > before_s + 0.1)
         assert means(table) == {"n1": 0.1}
         assert source.status().revision == 1
         assert source.status().last_contact_age_s < 0.1
@@ -108,10 +109,10 @@ async def test_a_link_that_is_swapped_is_a_change(tmp_path: Path) -> None:
         (tmp_path / name).write_text(GOOD.replace("0.5", mean) + "}")
     path.symlink_to(tmp_path / "one")
     async with running(quick_source(path, table)):
-        await eventually(lambda: means(table) == {"n1": 0.5})
+        await until(lambda: means(table) == {"n1": 0.5})
         (tmp_path / "new").symlink_to(tmp_path / "two")
         (tmp_path / "new").rename(path)
-        await eventually(lambda: means(table) == {"n1": 0.9})
+        await until(lambda: means(table) == {"n1": 0.9})
 
 
 async def test_names_that_look_like_numbers_are_written_so_that_they_are_read_again(tmp_path: Path) -> None:
@@ -135,4 +136,4 @@ async def test_a_large_rewards_file_is_read_like_a_small_one(tmp_path: Path) -> 
     path.write_text("".join(f"- {{node: n{i}, podType: web, mean: 0.5, evidence: 4}}\n" for i in range(2000)))
     assert path.stat().st_size > 32 << 10
     async with running(quick_source(path, table)):
-        await eventually(lambda: len(means(table)) == 2000)
+        await until(lambda: len(means(table)) == 2000)

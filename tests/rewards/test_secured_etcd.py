@@ -13,7 +13,8 @@ from kubesteer.model.reward import node_range, table_range
 from kubesteer.rewards.table import RewardTable
 from tests.rewards.certificates import Certificates
 from tests.rewards.etcd_server import EtcdServer
-from tests.rewards.stores import SOURCES, WRITERS, eventually, means, reward, running
+from tests.rewards.stores import SOURCES, WRITERS, means, reward, running
+from tests.waiting import until
 
 TOKENS_LAST_S = 1
 
@@ -45,9 +46,9 @@ async def written_and_read(backend: str, server: EtcdServer, prefix: str, **chan
     source = SOURCES[backend](server.options(prefix, **changes), table)
     async with running(source):
         await writer.put(reward("n1", mean=0.4))
-        await eventually(lambda: means(table) == {"n1": 0.4})
+        await until(lambda: means(table) == {"n1": 0.4})
         await writer.put(reward("n1", mean=0.5))
-        await eventually(lambda: means(table) == {"n1": 0.5})
+        await until(lambda: means(table) == {"n1": 0.5})
     await writer.close()
 
 
@@ -86,9 +87,9 @@ async def test_a_tls_file_that_is_not_there_yet_is_named_and_waited_for(
     missing, table = tmp_path / "soon.pem", RewardTable()
     source = SOURCES[backend](tls_etcd.options("/soon", ca_file=missing), table)
     async with running(source):
-        await eventually(lambda: "soon.pem" in (source.status().last_error or ""))
+        await until(lambda: "soon.pem" in (source.status().last_error or ""))
         missing.write_bytes(tls_etcd.certificates.ca.read_bytes())
-        await eventually(lambda: source.status().synced)
+        await until(lambda: source.status().synced)
 
 
 async def test_a_user_logs_in_and_logs_in_again_when_the_token_has_run_out(
@@ -99,10 +100,10 @@ async def test_a_user_logs_in_and_logs_in_again_when_the_token_has_run_out(
     source = SOURCES[backend](guarded_etcd.options("/k", heartbeat_s=TOKENS_LAST_S * 2.5, **login), table)
     async with running(source):
         await writer.put(reward("n1", mean=0.1))
-        await eventually(lambda: means(table) == {"n1": 0.1})
+        await until(lambda: means(table) == {"n1": 0.1})
         await asyncio.sleep(TOKENS_LAST_S * 3)
         await writer.put(reward("n1", mean=0.2))
-        await eventually(lambda: means(table) == {"n1": 0.2})
+        await until(lambda: means(table) == {"n1": 0.2})
         assert (source.status().resyncs, source.status().last_error) == (0, None)
     await writer.close()
 
@@ -114,11 +115,11 @@ async def test_a_restarted_server_that_forgot_the_token_is_logged_in_to_again(
     writer, table = WRITERS[backend](guarded_etcd.options("/k", **login)), RewardTable()
     async with running(SOURCES[backend](guarded_etcd.options("/k", **login), table)):
         await writer.put(reward("n1", mean=0.3))
-        await eventually(lambda: means(table) == {"n1": 0.3})
+        await until(lambda: means(table) == {"n1": 0.3})
         guarded_etcd.kill()
         guarded_etcd.start()
         await writer.put(reward("n1", mean=0.4))
-        await eventually(lambda: means(table) == {"n1": 0.4})
+        await until(lambda: means(table) == {"n1": 0.4})
     await writer.close()
 
 

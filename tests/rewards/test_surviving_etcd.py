@@ -20,7 +20,8 @@ from kubesteer.model.reward import encode_key, encode_value, table_range
 from kubesteer.rewards.table import RewardTable
 from tests.rewards.etcd_server import EtcdServer, free_ports
 from tests.rewards.proxy import link_to
-from tests.rewards.stores import SOURCES, WRITERS, eventually, means, reward, running
+from tests.rewards.stores import SOURCES, WRITERS, means, reward, running
+from tests.waiting import until
 
 ONE_MIB = 1 << 20
 SLOW = {"heartbeat_s": 60.0, "call_timeout_s": 60.0}
@@ -46,7 +47,7 @@ async def test_a_list_above_four_mebibytes_arrives(backend: str, etcd: EtcdServe
         await writer.put(reward(f"n{i}", extra={"filler": "x" * ONE_MIB}))
     source = SOURCES[backend](etcd.options(prefix), table)
     async with running(source):
-        await eventually(lambda: len(table) == 6)
+        await until(lambda: len(table) == 6)
         assert source.status().last_error is None
     await writer.close()
 
@@ -84,7 +85,7 @@ async def test_a_list_in_pages_is_of_one_revision(backend: str, etcd: EtcdServer
     assert json.loads(pinned.entries[0][1])["mean"] == 0.1
     await connection.close()
     async with running(SOURCES[backend](etcd.options(prefix, page_size=10), table)):
-        await eventually(lambda: len(table) == 25)
+        await until(lambda: len(table) == 25)
     assert len(await WRITERS[backend](etcd.options(prefix, page_size=10)).list()) == 25
     await writer.close()
 
@@ -96,14 +97,14 @@ async def test_a_dropped_connection_is_followed_by_a_new_list_and_no_event_is_lo
     async with link_to(etcd.port) as link:
         source = SOURCES[backend](etcd.options(prefix, endpoints=(link.address,)), table)
         async with running(source):
-            await eventually(lambda: source.status().synced)
+            await until(lambda: source.status().synced)
             for i in range(300):
                 await writer.put(reward(f"n{i % 50}", mean=i / 300))
                 if i % 60 == 30:
                     link.cut()
             await writer.delete("n0", "web")
             expected = {f"n{i % 50}": i / 300 for i in range(250, 300) if i % 50}
-            await eventually(lambda: means(table) == expected)
+            await until(lambda: means(table) == expected)
             assert source.status().resyncs >= 1
     await writer.close()
 
@@ -129,7 +130,7 @@ async def test_a_frozen_link_is_noticed_by_keepalive(
         pings = {"keepalive_s": 0.4, "keepalive_timeout_s": 0.4}
         source = SOURCES[backend](etcd.options(prefix, endpoints=(link.address,), **SLOW, **pings), table)
         async with running(source):
-            await eventually(lambda: source.status().synced)
+            await until(lambda: source.status().synced)
             for i in range(200 if busy else 0):
                 await writer.put(reward("n1", mean=i / 200, extra={"filler": "x" * 10_000}))
             if not busy:
@@ -137,7 +138,7 @@ async def test_a_frozen_link_is_noticed_by_keepalive(
             link.freeze()
             frozen_s = time.monotonic()
             await writer.put(reward("n1", mean=1.0))
-            await eventually(lambda: means(table) == {"n1": 1.0}, within_s=8)
+            await until(lambda: means(table) == {"n1": 1.0})
             assert time.monotonic() - frozen_s > 0.3, "the link was not frozen"
     await writer.close()
 
@@ -148,20 +149,20 @@ async def test_a_server_that_stops_answering_is_noticed_by_the_heartbeat(backend
     own_etcd.put(encode_key("/k", "n1", "web"), encode_value(reward("n1", mean=0.5)))
     source = SOURCES[backend](own_etcd.options("/k", heartbeat_s=0.1, call_timeout_s=0.3, **PATIENT_PINGS), table)
     async with running(source):
-        await eventually(lambda: means(table) == {"n1": 0.5})
-        await eventually(lambda: source.status().last_error is None)
+        await until(lambda: means(table) == {"n1": 0.5})
+        await until(lambda: source.status().last_error is None)
         own_etcd.freeze()
-        await eventually(lambda: "DEADLINE_EXCEEDED" in (source.status().last_error or ""), within_s=5)
+        await until(lambda: "DEADLINE_EXCEEDED" in (source.status().last_error or ""))
         assert means(table) == {"n1": 0.5}
         own_etcd.thaw()
         own_etcd.put(encode_key("/k", "n1", "web"), encode_value(reward("n1", mean=0.6)))
-        await eventually(lambda: means(table) == {"n1": 0.6})
+        await until(lambda: means(table) == {"n1": 0.6})
 
 
 async def test_a_quiet_store_is_in_touch_all_the_same(backend: str, etcd: EtcdServer, prefix: str) -> None:
     source = SOURCES[backend](etcd.options(prefix, heartbeat_s=0.1), RewardTable())
     async with running(source):
-        await eventually(lambda: source.status().synced)
+        await until(lambda: source.status().synced)
         for _ in range(10):
             await asyncio.sleep(0.06)
             assert source.status().last_contact_age_s < 0.4
@@ -177,7 +178,7 @@ async def test_a_store_that_was_wiped_is_listed_anew_even_when_it_has_passed_the
         await writer.put(reward(f"old{i}"))
     source = SOURCES[backend](own_etcd.options("/k", backoff_first_s=1.0, backoff_longest_s=1.0), table)
     async with running(source):
-        await eventually(lambda: len(table) == 5)
+        await until(lambda: len(table) == 5)
         old_revision = source.status().revision
         own_etcd.kill()
         own_etcd.wipe()
@@ -185,9 +186,9 @@ async def test_a_store_that_was_wiped_is_listed_anew_even_when_it_has_passed_the
         for i in range(10):
             await writer.put(reward("new", mean=i / 10))
         assert own_etcd.revision() > old_revision
-        await eventually(lambda: means(table) == {"new": 0.9})
+        await until(lambda: means(table) == {"new": 0.9})
         await writer.put(reward("new", mean=0.95))
-        await eventually(lambda: means(table) == {"new": 0.95})
+        await until(lambda: means(table) == {"new": 0.95})
     await writer.close()
 
 
@@ -196,11 +197,11 @@ async def test_kill_and_restart_lose_nothing(backend: str, own_etcd: EtcdServer)
     await writer.put(reward("n1", mean=0.1))
     await writer.put(reward("n2", mean=0.2))
     async with running(SOURCES[backend](own_etcd.options("/k"), table)):
-        await eventually(lambda: len(table) == 2)
+        await until(lambda: len(table) == 2)
         own_etcd.kill()
         own_etcd.start()
         await writer.put(reward("n2", mean=0.3))
-        await eventually(lambda: means(table) == {"n1": 0.1, "n2": 0.3})
+        await until(lambda: means(table) == {"n1": 0.1, "n2": 0.3})
     await writer.close()
 
 
@@ -210,7 +211,7 @@ async def test_the_next_endpoint_is_tried_when_one_is_dead(backend: str, etcd: E
     writer, table = WRITERS[backend](options), RewardTable()
     await writer.put(reward("n1", mean=0.4))
     async with running(SOURCES[backend](options, table)):
-        await eventually(lambda: means(table) == {"n1": 0.4})
+        await until(lambda: means(table) == {"n1": 0.4})
     await writer.close()
 
 
@@ -220,7 +221,7 @@ async def test_a_thousand_changes_a_second_for_a_second_end_up_equal(
     writers, table = [WRITERS[backend](etcd.options(prefix)) for _ in range(4)], RewardTable()
     source = SOURCES[backend](etcd.options(prefix), table)
     async with running(source):
-        await eventually(lambda: source.status().synced)
+        await until(lambda: source.status().synced)
 
         async def write(number: int) -> None:
             for i in range(250):
@@ -228,7 +229,7 @@ async def test_a_thousand_changes_a_second_for_a_second_end_up_equal(
 
         await asyncio.gather(*(write(number) for number in range(4)))
         expected = {f"n{number}-{i % 20}": i / 250 for number in range(4) for i in range(230, 250)}
-        await eventually(lambda: means(table) == expected)
+        await until(lambda: means(table) == expected)
         assert source.status().resyncs == 0
     for writer in writers:
         await writer.close()
@@ -239,7 +240,7 @@ def test_no_thread_or_file_is_left_after_many_connections(backend: str, etcd: Et
         for _ in range(times):
             source = SOURCES[backend](etcd.options(prefix), RewardTable())
             async with running(source):
-                await eventually(lambda source=source: source.status().synced)
+                await until(lambda source=source: source.status().synced)
         await asyncio.sleep(0.2)
 
     def open_now() -> tuple[int, int]:

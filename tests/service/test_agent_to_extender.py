@@ -23,10 +23,10 @@ from kubesteer.model.runs import Outcome, Stage
 from kubesteer.rewards.column import Column
 from kubesteer.rewards.learners import BetaLearner
 from tests.builders import node, pod
-from tests.cluster_state.builders import until
 from tests.rewards.conftest import etcd, prefix  # noqa: F401 - fixtures
 from tests.rewards.etcd_server import EtcdServer
 from tests.service.harness import START_S, Clock, GivenCluster, Service, on_free_ports, running
+from tests.waiting import until
 
 FRESH_S = 60.0
 NAMES = ["node-1", "node-2"]
@@ -149,7 +149,7 @@ async def test_what_the_node_told_ends_with_its_agent_and_what_was_learned_stays
     assert list(await refusals(extender)) == ["node-1"]
     if how == "it stops":
         await agent.store.close()
-    await until(lambda: len(extender.parts.node_states) == 0, within_s=8)
+    await until(lambda: len(extender.parts.node_states) == 0)
     assert await refusals(extender) == {}
     scores = await extender.prioritize(pod("web-2", labels={"app": "web"}), NAMES)
     assert scores == {"node-1": 0, "node-2": 10}

@@ -17,8 +17,8 @@ from kubesteer.clients.kubernetes.cluster_file import FileSource
 from kubesteer.clients.rewards.memory import MemorySource, MemoryStore
 from kubesteer.model.network import DEFAULT_NETWORK
 from tests.builders import node, pod
-from tests.cluster_state.builders import until
 from tests.service.harness import Service, service
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from kubesteer.model.reward import RewardRecord, encode_key, encode_value
 from tests.builders import node, pod
-from tests.cluster_state.builders import until
 from tests.service.harness import START_S, Service, nodes_args, on_free_ports, running, service
+from tests.waiting import until
 
 NAMES = [f"n{i}" for i in range(8)]
 NODES = [node(name) for name in NAMES]
@@ -84,9 +84,7 @@ async def test_parents_follow_a_changed_record_within_seconds_and_age_is_unknown
         for record in ONE_BAD:
             built.store.put_entry(encode_key(built.store.prefix, record.node, "web"), encode_value(record))
         assert {one["reward"] for one in (await built.explain(db, NAMES)).values()} == {0.5}
-        await until(
-            lambda: len(ONE_BAD) <= built.parts.reward_table.changes == built.parts.parents._changes, within_s=20
-        )
+        await until(lambda: len(ONE_BAD) <= built.parts.reward_table.changes == built.parts.parents._changes)
         told = await built.explain(db, NAMES)
     assert told["n0"]["reward"] < told["n1"]["reward"] - 0.2
 

@@ -17,8 +17,8 @@ import pytest
 from extender.server.servers import Server
 from kubesteer.model.errors import TaskEnded
 from tests.builders import pod
-from tests.cluster_state.builders import until
 from tests.service.harness import args, connected, http_post, on_free_ports, read_answer, running, service
+from tests.waiting import until
 from tools.cluster.extender import Extender
 
 BODY = json.dumps(args(pod(), ["node-1"])).encode()

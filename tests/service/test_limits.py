@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tests.builders import node, pod
-from tests.cluster_state.builders import until
 from tests.service.harness import (
     args,
     at_least,
@@ -22,6 +21,7 @@ from tests.service.harness import (
     running,
     service,
 )
+from tests.waiting import until
 
 SMALL = {"names_body_bytes": 4096, "nodes_body_bytes": 65_536}
 GOOD = json.dumps(args(pod(), ["node-1"])).encode()

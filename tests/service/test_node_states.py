@@ -8,8 +8,8 @@ import pytest
 
 from kubesteer.model.node_state import NodeState, encode_state, state_key
 from tests.builders import node, pod
-from tests.cluster_state.builders import until
 from tests.service.harness import START_S, Service, on_free_ports, running, service
+from tests.waiting import until
 
 
 def state(name: str = "node-1", *, age_s: float = 5.0, rate: Any = None, limit: Any = None) -> NodeState:

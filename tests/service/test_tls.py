@@ -15,8 +15,8 @@ import pytest
 from extender.server.protocol import GuardedProtocol
 from tests.builders import pod
 from tests.certificates import HOUR, Authority
-from tests.cluster_state.builders import until
 from tests.service.harness import Service, args, connected, http_post, on_free_ports, read_answer, running, service
+from tests.waiting import until
 
 BODY = json.dumps(args(pod(), ["node-1"])).encode()
 
