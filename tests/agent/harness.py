@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from monitor_agent.probes.links import LinkReading
 from monitor_agent.settings import Settings
 from tests.agent.builders import NODE, NOW_S
 from tests.cluster_state.fake_api import FakeApi
+from tests.waiting import WITHIN_S, until
 
 _FASTER = 50
 """Waits of the agent take a fiftieth of their time."""
@@ -64,7 +66,7 @@ class FakeLink:
 
 @dataclass
 class Running:
-    """An agent at work. log: its lines so far."""
+    """An agent at work. log: its lines so far. waits: of all its loops."""
 
     agent: Agent
     task: asyncio.Task[None]
@@ -72,12 +74,18 @@ class Running:
     link: FakeLink
     stop: asyncio.Event
     log: io.StringIO
+    waits: Counter[str]
 
     def standing(self, pod_type: str = "web") -> Standing | None:
         return self.agent.column.standing(pod_type)
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         return [line for line in map(json.loads, self.log.getvalue().splitlines()) if line["event"] == event]
+
+    async def turns(self) -> None:
+        """Until the agent's loops have waited a hundred times more: what was still to come has come."""
+        aim = self.waits["all"] + 100
+        await until(lambda: self.waits["all"] > aim)
 
     async def kill(self) -> None:
         """As kill -9: no last write, and the claim is not given back."""
@@ -87,7 +95,7 @@ class Running:
 
     async def end(self) -> KubesteerError | None:
         """Waits for it to end by itself; why it did."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             await asyncio.wait({self.task})
         error = self.task.exception()
         assert error is None or isinstance(error, KubesteerError)
@@ -130,7 +138,10 @@ async def agent_on(
 
         return Access(api.url, authorization)
 
+    waits: Counter[str] = Counter()
+
     async def sleep(delay_s: float) -> None:
+        waits["all"] += 1
         await asyncio.sleep(delay_s / _FASTER)
 
     async with ApiServer(load, timeout_s=2.0) as server:
@@ -142,7 +153,7 @@ async def agent_on(
         agent = replace(agent, loops=loops)
         stop = asyncio.Event()
         task = asyncio.create_task(work(agent, stop, make_log("debug", log)))
-        running = Running(agent, task, time, link, stop, log)
+        running = Running(agent, task, time, link, stop, log, waits)
         try:
             yield running
             if not task.done():

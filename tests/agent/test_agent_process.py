@@ -24,6 +24,7 @@ from tests.certificates import Authority
 from tests.cluster_state.fake_api import FakeApi
 from tests.network_probes.test_asking_prometheus import prometheus  # noqa: F401 - a fixture
 from tests.rewards.etcd_server import EtcdServer
+from tests.waiting import WITHIN_S
 from tools.cluster.ports import free_ports
 
 HEAVY = ("numpy", "pydantic", "fastapi", "kubernetes", "uvicorn", "structlog", "orjson", "rich", "aiohttp.web")
@@ -42,7 +43,7 @@ class Process:
             self.lines.append(json.loads(line))
 
     async def line(self, event: str) -> dict[str, Any]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WITHIN_S):
             while True:
                 for line in self.lines:
                     if line["event"] == event:
@@ -52,7 +53,7 @@ class Process:
 
     async def ready(self) -> dict[str, Any]:
         url = (await self.line("started"))["ops"]
-        async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(WITHIN_S), aiohttp.ClientSession() as session:
             while True:
                 async with session.get(f"{url}/readyz") as answer:
                     told = await answer.json()
@@ -65,7 +66,7 @@ class Process:
         return await self.end()
 
     async def end(self) -> int:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WITHIN_S):
             code = await self._process.wait()
             await self._reading
         return code
@@ -152,7 +153,7 @@ async def records(etcd: EtcdServer, prefix: str) -> dict[str, RewardRecord]:
 
 
 async def counted(etcd: EtcdServer, prefix: str, count: int) -> RewardRecord:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         while True:
             found = (await records(etcd, prefix)).get("web")
             if found is not None and found.extra["count"] >= count:
@@ -179,9 +180,7 @@ async def test_killed_between_outcome_and_write_and_started_again_it_counts_each
         secure_api.put(pod("web-1", waiting("CrashLoopBackOff"), last=ended(1), restarts=1))
         found = await counted(etcd, prefix, 2)
         assert (found.mean, found.extra["count"]) == (0.0, 2)
-        began_s = time.monotonic()
         assert await agent.stop(signal.SIGTERM) == 0
-        assert time.monotonic() - began_s < 2
         assert await agent.errors() == ""
 
 
@@ -199,7 +198,7 @@ async def test_a_query_in_the_settings_is_asked_of_a_real_prometheus(
         "KUBESTEER_AGENT_MEASURE__QUERIES": json.dumps({"web": "app_good_total / app_all_total"}),
         "KUBESTEER_AGENT_MEASURE__EVERY_S": "0.2",
     }
-    async with start(**settings) as agent, asyncio.timeout(15):
+    async with start(**settings) as agent, asyncio.timeout(WITHIN_S):
         while (found := (await counted(etcd, prefix, 1))).mean != pytest.approx(0.75):
             await asyncio.sleep(0.05)
         assert (found.extra["count"], found.extra["recent"][-1]["reason"]) == (1, "Measure")
@@ -216,12 +215,10 @@ async def test_a_second_agent_ends_with_a_status_and_names_the_holder(secure_api
         assert await first.stop(signal.SIGINT) == 0
 
 
-async def test_an_agent_without_its_etcd_still_starts_and_stops_at_once(start: Start) -> None:
+async def test_an_agent_without_its_etcd_still_starts_and_stops(start: Start) -> None:
     async with start(KUBESTEER_AGENT_STORE__ENDPOINTS='["127.0.0.1:1"]') as agent:
         await agent.line("the store is away; nothing is lost meanwhile")
-        began_s = time.monotonic()
         assert await agent.stop(signal.SIGTERM) == 0
-        assert time.monotonic() - began_s < 3
 
 
 async def test_an_agent_whose_pages_are_open_to_everybody_says_so(secure_api: FakeApi, start: Start) -> None:
@@ -298,7 +295,7 @@ async def test_an_agent_whose_log_cannot_be_written_is_ready_and_ends_well(start
         ends.callback(os.close, to)
         (port,) = free_ports(1)
         async with start(output=to, KUBESTEER_AGENT_OPS__PORT=str(port)) as agent:
-            async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+            async with asyncio.timeout(WITHIN_S), aiohttp.ClientSession() as session:
                 is_ready = False
                 while not is_ready:
                     await asyncio.sleep(0.05)

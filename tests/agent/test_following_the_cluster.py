@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from prometheus_client import generate_latest
 
@@ -39,11 +37,11 @@ async def test_an_api_server_that_goes_away_is_told_once_and_so_is_its_return(
         await until(lambda: sorted(told(agent, AWAY)) == ["node", "pods"])
         assert "did not answer" in agent.lines(AWAY)[0]["why"]
         assert agent.agent.watches.failing() == 2
-        await asyncio.sleep(0.2)
+        await agent.turns()
         assert told(agent, BACK) == []
         await api.start()
         await until(lambda: sorted(told(agent, BACK)) == ["node", "pods"])
-        await asyncio.sleep(0.2)
+        await agent.turns()
         assert (len(told(agent, AWAY)), len(told(agent, BACK)), agent.agent.watches.failing()) == (2, 2, 0)
 
 
@@ -72,7 +70,7 @@ async def test_a_node_that_is_not_in_the_cluster_is_told_once(api: FakeApi, colu
     api.put(node("node-2"))
     async with agent_on(api, column) as agent:
         await until(lambda: agent.lines(NO_NODE))
-        await asyncio.sleep(0.2)
+        await agent.turns()
         assert [(line["level"], line["node"]) for line in agent.lines(NO_NODE)] == [("warning", NODE)]
 
 
@@ -80,10 +78,10 @@ async def test_a_node_that_is_there_is_not_missed(api: FakeApi, column: MemoryCo
     api.put(node())
     async with agent_on(api, column) as agent:
         await until(agent.agent.health.is_ready)
-        await asyncio.sleep(0.1)
+        await agent.turns()
         api.delete(node())
         await until(lambda: agent.lines("the node is gone"))
-        await asyncio.sleep(0.1)
+        await agent.turns()
         assert agent.lines(NO_NODE) == []
 
 

@@ -132,12 +132,12 @@ async def test_nothing_is_published_before_the_pods_are_known(api: FakeApi, stor
 async def test_a_kubelet_that_registers_its_node_anew_is_published_for_again(api: FakeApi, store: Column) -> None:
     """It sets extended resources to 0; and a node that was deleted and made anew has none."""
     api.put(node())
-    async with publishing(api, store):
+    async with publishing(api, store) as agent:
         await until(lambda: amounts(api)[0] == 9_500_000_000)
         api.put(node(**{EGRESS: "0"}))
         await until(lambda: amounts(api) == (9_500_000_000, 9_500_000_000))
         api.delete(node())
-        await asyncio.sleep(0.1)
+        await until(lambda: not agent.agent.health.report()["node"]["found"])
         api.put(node(uid="second"))
         await until(lambda: amounts(api) == (9_500_000_000, 9_500_000_000))
 

@@ -271,7 +271,7 @@ async def test_what_happens_while_the_api_server_is_away_is_learned_once_when_it
                 api.refusals["list"].extend(Refusal(status) for status in (500, 429, 503))
                 api.cut()
         await until(lambda: agent.standing().evidence == 3)
-        await asyncio.sleep(0.1)
+        await agent.turns()
         await settled(agent)
     [record] = await memory.list(NODE)
     assert record.extra["count"] == 3

@@ -20,7 +20,7 @@ POD = json.dumps(pod()).encode()
 GOOD = b'{"Pod":%b,"NodeNames":["node-1"]}' % POD
 ANSWER = b'"NodeNames":["node-1"]'
 """What a good request's answer has in it."""
-WAIT_S = 20.0
+WAIT_S = 60.0
 """For one answer; far more than a loaded machine needs."""
 
 

@@ -34,6 +34,14 @@ MOST_MB = 550
 GIGABYTE = 1_000_000_000
 
 
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    """It has time: however slowly a busy machine sends, it is the size that a body is refused for."""
+    with Target({"limits": {"body_timeout_s": 120, "candidates": 100_000}}) as running:
+        yield running
+        assert running.process.running, running.process.log_tail()
+
+
 @pytest.mark.parametrize("port", ["verbs", "ops"])
 def test_a_gigabyte_in_chunks_is_refused_at_the_limit_and_held_no_longer(target: Target, port: str) -> None:
     to, path = (target.port, b"/filter") if port == "verbs" else (target.ops_port, b"/explain")

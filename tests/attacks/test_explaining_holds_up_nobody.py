@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.target import ANSWER, GOOD, POD, Target, answered, post, status
-from tests.attacks.test_slow_and_idle import eventually
 from tests.builders import node
+from tests.waiting import wait_until
 
 NAMES = b'{"Pod":%b,"NodeNames":[%b]}' % (POD, b",".join([b'"node-1"'] * 5000))
 MANY_NODES = json.dumps(
@@ -32,7 +32,7 @@ def test_explaining_is_done_in_another_process_which_ends_with_the_extender(targ
         assert children(other.process.pid) == []  # started when it is first needed
         assert status(other.shoot(post(GOOD, path=b"/explain"), ops=True)) == 200
         [gone] = children(other.process.pid)
-    assert eventually(lambda: not Path(f"/proc/{gone}").exists())
+    wait_until(lambda: not Path(f"/proc/{gone}").exists())
     assert children(target.process.pid) == [child]
 
 
@@ -40,7 +40,7 @@ def test_an_explaining_process_that_is_gone_is_started_again(target: Target) -> 
     assert status(target.shoot(post(GOOD, path=b"/explain"), ops=True)) == 200
     [child] = children(target.process.pid)
     os.kill(child, signal.SIGKILL)
-    assert eventually(lambda: status(target.shoot(post(GOOD, path=b"/explain"), ops=True)) == 200)
+    wait_until(lambda: status(target.shoot(post(GOOD, path=b"/explain"), ops=True)) == 200)
     assert children(target.process.pid) != [child]
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.attacks.target import ANSWER, GOOD, POD, Target, idle, post, send_until_refused, until_closed
-from tests.attacks.test_slow_and_idle import KEPT, OWN_FILES, eventually, served
+from tests.attacks.test_slow_and_idle import KEPT, OWN_FILES, served
 from tests.certificates import Authority
+from tests.waiting import let_time_pass, wait_until
 
 SHORT = b"GET / HTTP/1.1\r\n\r\n"
 MANY_NAMES = b'{"Pod":%b,"NodeNames":[%b]}' % (POD, b",".join(b'"nobody-%038d"' % i for i in range(80_000)))
@@ -68,7 +68,7 @@ def test_answers_that_nobody_reads_are_thrown_away_with_their_connections(path: 
                 connection.settimeout(10)
                 with contextlib.suppress(OSError):
                     connection.sendall(asked)
-            assert eventually(lambda: target.open_files() <= OWN_FILES)
+            wait_until(lambda: target.open_files() <= OWN_FILES)
             assert target.answers()
 
 
@@ -80,8 +80,8 @@ def test_an_answer_that_is_the_last_is_thrown_away_too_when_nobody_reads_it() ->
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect(("127.0.0.1", target.port))
             deaf.sendall(post(MANY_NAMES))
-        assert eventually(lambda: target.open_files() >= before + 3)
-        assert eventually(lambda: target.open_files() <= before)
+        wait_until(lambda: target.open_files() >= before + 3)
+        wait_until(lambda: target.open_files() <= before)
 
 
 UPGRADES = [b"h2c", b"websocket", b"TLS/1.3", b"h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA"]
@@ -102,7 +102,7 @@ def test_an_upgrade_that_is_not_taken_changes_nothing(
             connection.sendall(head + body + post(GOOD))
         else:
             connection.sendall(head)
-            time.sleep(0.05)
+            let_time_pass(0.05)
             connection.sendall(body + post(GOOD))
         said = until_closed(connection)
     assert (said.count(b"HTTP/1.1 200"), said.count(b"HTTP/1.1 "), said.count(ANSWER)) == (2, 2, 2)
@@ -113,7 +113,7 @@ def test_a_request_hidden_in_the_body_of_an_upgrade_is_not_run(target: Target) -
     head = b"POST /prioritize HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n"
     with target.connect() as connection:
         connection.sendall(head % len(hidden))
-        time.sleep(0.05)
+        let_time_pass(0.05)
         connection.sendall(hidden)
         said = until_closed(connection)
     assert said.count(b"HTTP/1.1 ") == 1

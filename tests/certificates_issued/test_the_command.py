@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +22,7 @@ from kubesteer.cli.keeping.loop import Keeper
 from kubesteer.cli.keeping.settings import KeeperSettings, Ops, Pace
 from kubesteer.model.errors import TaskEnded
 from tests.manifests.written import ROOT
+from tests.waiting import WITHIN_S, wait_until
 from tools.cluster.ports import free_ports
 
 
@@ -79,16 +79,18 @@ def test_a_keeper_whose_log_cannot_be_written_answers_and_ends_well(tmp_path: Pa
         process = subprocess.Popen(command, cwd=ROOT, stdout=full, stderr=full)
     try:
         told = ""
-        end_s = time.monotonic() + 30
-        while "kubesteer_keeper_fault" not in told:
+
+        def tells_a_fault() -> bool:
+            nonlocal told
             assert process.poll() is None
-            assert time.monotonic() < end_s
-            time.sleep(0.05)
             with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
                 told = answer.read().decode()
+            return "kubesteer_keeper_fault" in told
+
+        wait_until(tells_a_fault)
         assert re.search(r"^kubesteer_keeper_log_lines_dropped_total [1-9]", told, re.MULTILINE)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(WITHIN_S) == 0
     finally:
         process.kill()
         process.wait()

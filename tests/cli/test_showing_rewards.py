@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +19,16 @@ def lines(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line.strip()]
 
 
+@pytest.fixture
+def _still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's clock stands at the moment by which the records are made."""
+    now_s = time.time()
+    clock = SimpleNamespace(time=lambda: now_s)
+    for module in ("kubesteer.cli.rewards", "tests.cli.command"):
+        monkeypatch.setattr(f"{module}.time", clock)
+
+
+@pytest.mark.usefixtures("_still")
 def test_the_table_has_a_row_a_type_and_a_column_a_node(case: StoreCase) -> None:
     """8 runs' worth, an hour old, half-life an hour: 4 are left. Means are drawn towards each other, not over 0.5."""
     case.fill([record("n1", "web", 0.9, age_s=3600), record("n2", "web", 0.1, age_s=7), record("n2", "db", 0.6)])
@@ -59,6 +71,7 @@ def test_a_filter_does_not_change_what_is_believed(case: StoreCase) -> None:
     assert alone["mean"] < 0.6, "one run's worth beside two nodes where the type failed"
 
 
+@pytest.mark.usefixtures("_still")
 def test_json_rows_have_these_fields(case: StoreCase) -> None:
     case.fill([record("n1", "web", 0.75, evidence=6.0, age_s=100)])
     answer = run("rewards", "--json", "--policy", "ewma", *case.options).json
@@ -66,7 +79,7 @@ def test_json_rows_have_these_fields(case: StoreCase) -> None:
     [row] = answer["rewards"]
     assert set(row) == ROW
     assert (row["mean"], row["recordedMean"], row["recordedEvidence"]) == (0.75, 0.75, 6.0)
-    assert 100 <= row["ageS"] < 130
+    assert row["ageS"] == 100
 
 
 def test_a_table_that_is_too_wide_becomes_the_worst_and_the_best(in_file: FileCase) -> None:

@@ -41,6 +41,7 @@ from kubesteer.model.network import DEFAULT_NETWORK
 from kubesteer.model.secrets import SecretWrite
 from tests.cluster_state.sink import RecordingSink
 from tests.service.harness import service as extender_service
+from tests.waiting import WITHIN_S
 
 from .written import ROOT, written
 
@@ -113,9 +114,8 @@ async def follow(api: Recorder, resource: Any) -> None:
 
 async def until_watching(api: Recorder, running: Awaitable[None]) -> None:
     task = asyncio.ensure_future(running)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await api.watching.wait()
-        await asyncio.sleep(0.05)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -52,7 +52,7 @@ class FakeMetricsServer:
         asked = Asked(request.path, request.headers.get("Authorization"), form)
         self.asked.append(asked)
         if self.silent:
-            await asyncio.sleep(10)
+            await asyncio.get_running_loop().create_future()
         status, body = self.answer(asked)
         return web.Response(status=status, text=body, content_type="application/json")
 

@@ -21,7 +21,7 @@ from tests.builders import pod
 from tests.certificates import Authority
 from tests.ops_access.fake_reviews import FakeReviews
 from tests.service.harness import Service, args, connected, on_free_ports, read_answer, running, service
-from tests.waiting import until
+from tests.waiting import WITHIN_S, until
 
 EVERYTHING = (
     "/",
@@ -74,7 +74,7 @@ async def ask(
     port: int, head: bytes, body: bytes = b"", context: ssl.SSLContext | None = None
 ) -> tuple[int, Any, bytes]:
     """Status, headers and body. head: the request line and headers, without those that every request has."""
-    async with asyncio.timeout(10), connected(port, ssl=context) as (reader, writer):
+    async with asyncio.timeout(WITHIN_S), connected(port, ssl=context) as (reader, writer):
         length = b"Content-Length: %d\r\n" % len(body) if body else b""
         writer.write(head.rstrip(b"\r\n") + b"\r\nHost: x\r\n" + length + b"\r\n" + body)
         if head.startswith(b"HEAD"):
@@ -148,7 +148,7 @@ async def test_a_refused_body_is_not_read(api: FakeReviews) -> None:
     """1 GB is announced; the refusal comes at once, and the connection ends."""
     async with open_port(api) as (_, port), connected(port) as (reader, writer):
         writer.write(b"POST /explain HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             assert (await read_answer(reader))[0] == 401
             assert await reader.read() == b""
 
@@ -264,7 +264,7 @@ async def test_the_verbs_are_answered_as_before_while_the_api_server_is_silent(a
     async with running(built) as (verbs_port, port):
         waiting = [asyncio.create_task(ask(port, b"GET /metrics HTTP/1.1" + token(f"t{i}"))) for i in range(50)]
         await until(lambda: len(api.posted) == 4)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(WITHIN_S):
             status, _, _ = await ask(verbs_port, b"POST /filter HTTP/1.1", EXPLAIN)
         assert status == 200
         api.hold.set()
@@ -290,7 +290,7 @@ async def test_the_port_is_served_with_the_wires_certificate_and_asks_for_none(
             assert b"200" not in await reader.read()
         before = await _shown(port, authority)
         authority.issue("server")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN_S):
             while await _shown(port, authority) == before:
                 await asyncio.sleep(0.05)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -307,36 +306,3 @@ def test_a_change_of_the_non_zero_requests_alone_is_counted():
 def test_names_are_found_in_their_order_and_unknown_ones_are_minus_one(names):
     table = table_of([node_summary("n")])
     assert table.find(names).tolist() == [0 if name == "n" else -1 for name in names]
-
-
-def test_an_event_costs_the_same_on_a_hundred_times_larger_cluster():
-    """Best of 5 rounds of 500 moves each; a linear cost would be 100 times as much, and 5 is beyond noise."""
-    small, large = _filled(nodes=50), _filled(nodes=5000)
-    assert _seconds_for_moves(large) < 5 * _seconds_for_moves(small)
-
-
-def _filled(nodes):
-    table = NodeTable(2)
-    requests = PodRequests(100, 100, 100, 100, 100, 100, (1, 1), (False, False))
-    for i in range(nodes):
-        table.put_node(NodeSummary(f"n{i}", 1, 1, (1, 1)))
-        for j in range(10):
-            table.put_pod(PodSummary(f"{i}-{j}", "default", "p", "web", requests, f"n{i}"))
-    return table
-
-
-def _seconds_for_moves(table):
-    requests = PodRequests(200, 200, 200, 200, 200, 200, (2, 2), (False, False))
-    moves = [
-        [PodSummary(f"{i}-{j}", "default", "p", "web", requests, node) for i in range(50) for j in range(10)]
-        for node in ("n0", "n1", "n2", "n3", "n4")
-    ]
-    node = NodeSummary("n7", 1, 1, (1, 1))
-    rounds = []
-    for pods_of_round in moves:
-        started_s = time.perf_counter()
-        for pod in pods_of_round:
-            table.put_pod(pod)
-            table.put_node(node)
-        rounds.append(time.perf_counter() - started_s)
-    return min(rounds)

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Self
@@ -19,8 +18,8 @@ from aetcd import rpc
 from kubesteer.clients.rewards.etcd_options import EtcdOptions
 from kubesteer.model.reward import KeyRange, below
 from tests.rewards.certificates import Certificates
+from tests.waiting import wait_until
 
-READY_WITHIN_S = 15
 NOT_READY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -79,7 +78,7 @@ class EtcdServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self._wait_until_ready()
+        wait_until(self._is_ready)
 
     def kill(self) -> None:
         """kill -9: no goodbye to anybody."""
@@ -175,19 +174,13 @@ class EtcdServer:
                 self._channel = grpc.insecure_channel(self.address, options=options)
         return self._channel
 
-    def _wait_until_ready(self) -> None:
-        give_up_s = time.monotonic() + READY_WITHIN_S
-        while True:
-            try:
-                rpc.KVStub(self._open()).Range(rpc.RangeRequest(key=b"0"), timeout=0.5, wait_for_ready=True)
-            except grpc.RpcError as exc:
-                if exc.code() not in NOT_READY:
-                    return
-                if time.monotonic() > give_up_s or self._process.poll() is not None:
-                    raise
-                time.sleep(0.02)
-            else:
-                return
+    def _is_ready(self) -> bool:
+        assert self._process.poll() is None, "etcd ended by itself"
+        try:
+            rpc.KVStub(self._open()).Range(rpc.RangeRequest(key=b"0"), timeout=0.5, wait_for_ready=True)
+        except grpc.RpcError as exc:
+            return exc.code() not in NOT_READY
+        return True
 
 
 def free_ports(count: int) -> list[int]:

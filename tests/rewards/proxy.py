@@ -13,6 +13,7 @@ class Link:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self.address = ""
+        self.made = 0
 
     def freeze(self) -> None:
         """Connections that are open stay open, and nothing passes any more; new ones work."""
@@ -25,6 +26,7 @@ class Link:
             writer.transport.abort()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.made += 1
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         self._writers |= {writer, to_writer}
         for source, target in ((reader, to_writer), (to_reader, writer)):

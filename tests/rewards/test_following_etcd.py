@@ -44,7 +44,7 @@ class Scripted:
         self.watched_from = start_revision
         for batch in self.batches:
             yield batch
-        await asyncio.sleep(3600)
+        await asyncio.get_running_loop().create_future()
 
     async def close(self) -> None:
         self.closed = True

@@ -94,12 +94,11 @@ async def test_a_file_that_did_not_change_is_not_read_again(tmp_path: Path) -> N
     async with running(source):
         await until(lambda: means(table) == {"n1": 0.5})
         table.put(RewardRecord("n1", "web", 0.1, 1, 0))
-        await until(lambda: source.status().last_contact_age_s < 0.01)
-        before_s = time.monotonic()
-        await until(lambda: time.monotonic() > before_s + 0.1)
+        for _ in range(3):
+            await until(lambda: source.status().last_contact_age_s > 0.005)
+            await until(lambda: source.status().last_contact_age_s < 0.005)
         assert means(table) == {"n1": 0.1}
         assert source.status().revision == 1
-        assert source.status().last_contact_age_s < 0.1
 
 
 async def test_a_link_that_is_swapped_is_a_change(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from kubesteer.rewards.table import RewardTable
 from tests.rewards.certificates import Certificates
 from tests.rewards.etcd_server import EtcdServer
 from tests.rewards.stores import SOURCES, WRITERS, means, reward, running
-from tests.waiting import until
+from tests.waiting import pass_time, until
 
 TOKENS_LAST_S = 1
 
@@ -101,7 +100,7 @@ async def test_a_user_logs_in_and_logs_in_again_when_the_token_has_run_out(
     async with running(source):
         await writer.put(reward("n1", mean=0.1))
         await until(lambda: means(table) == {"n1": 0.1})
-        await asyncio.sleep(TOKENS_LAST_S * 3)
+        await pass_time(TOKENS_LAST_S * 3)
         await writer.put(reward("n1", mean=0.2))
         await until(lambda: means(table) == {"n1": 0.2})
         assert (source.status().resyncs, source.status().last_error) == (0, None)

@@ -12,7 +12,7 @@ import io
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from kubesteer.model.network import DEFAULT_NETWORK
 from kubesteer.model.node_state import NodeState, encode_state, state_key
 from kubesteer.model.reward import RewardRecord, encode_key, encode_value
 from tests.builders import Json, node, node_object, pod_object
+from tests.waiting import WITHIN_S
 
 START_S = 1_800_000_000.0
 """Unix time at which every test begins."""
@@ -204,7 +205,7 @@ async def running(built: Service) -> AsyncIterator[tuple[int, int]]:
         yield _port(verbs_url, built.parts.settings.listen.path_prefix), _port(ops_url)
     finally:
         signal.raise_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WITHIN_S):
             await serving
 
 
@@ -237,14 +238,6 @@ async def connected(port: int, **options: Any) -> AsyncIterator[tuple[asyncio.St
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-
-
-@contextlib.contextmanager
-def at_least(seconds: float) -> Iterator[None]:
-    """The block takes this long or longer."""
-    start_s = time.monotonic()
-    yield
-    assert time.monotonic() - start_s >= seconds
 
 
 def client_of(app: Any) -> httpx.AsyncClient:

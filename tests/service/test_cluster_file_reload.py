@@ -18,7 +18,7 @@ from kubesteer.clients.rewards.memory import MemorySource, MemoryStore
 from kubesteer.model.network import DEFAULT_NETWORK
 from tests.builders import node, pod
 from tests.service.harness import Service, service
-from tests.waiting import until
+from tests.waiting import WITHIN_S, until
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ class Following:
         return (await self.built.filter(pod(egress="5G"), names))["NodeNames"]
 
     async def answers(self, names: list[str], wanted: list[str]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             while await self.fitting(names) != wanted:
                 await asyncio.sleep(0.01)
 
@@ -103,9 +103,9 @@ async def test_a_service_whose_file_is_not_there_yet_starts_unready_and_gets_rea
     )
     started = asyncio.Event()
     serving = asyncio.create_task(serve(parts, lambda _verbs, _ops: started.set()))
-    await asyncio.wait_for(started.wait(), 5)
+    await asyncio.wait_for(started.wait(), WITHIN_S)
     assert str(path) in parts.health.waiting_for()[0]
     write(path, node("a"))
     await until(parts.health.is_ready)
     signal.raise_signal(signal.SIGTERM)
-    await asyncio.wait_for(serving, 5)
+    await asyncio.wait_for(serving, WITHIN_S)

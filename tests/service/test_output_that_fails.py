@@ -10,9 +10,8 @@ import signal
 import ssl
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import yaml
 from tests.builders import pod
 from tests.certificates import Authority
 from tests.service.harness import args
+from tests.waiting import WITHIN_S, wait_until
 from tools.cluster.extender import ROOT
 from tools.cluster.ports import free_ports
 
@@ -110,27 +110,20 @@ def post(connection: http.client.HTTPSConnection, body: str) -> tuple[int, Any]:
     return answer.status, json.loads(answer.read())
 
 
-def wait_for(condition: Callable[[], Any], within_s: float = 30.0) -> None:
-    end_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end_s
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(("kind", "form"), [*((kind, "json") for kind in OUTPUTS), ("a full disk", "console")])
 def test_verbs_health_certificates_and_drain_do_not_depend_on_the_log(kind: str, form: str, tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
     with outputs(kind) as output:
         extender = Extender(tmp_path, authority, output, form=form)
         try:
-            wait_for(extender.is_ready)
+            wait_until(extender.is_ready)
             connection = extender.connected()
             assert {post(connection, "{")[0] for _ in range(REFUSALS)} == {200}
             assert post(connection, BODY)[1]["NodeNames"] == ["node-1"]
             assert json.loads(extender.ops("/healthz")) == {"status": "ok"}
             before = extender.certificate()
             authority.issue("extender", stem=tmp_path / "server")
-            wait_for(lambda: extender.certificate() != before)
+            wait_until(lambda: extender.certificate() != before)
             dropped = re.search(r"^kubesteer_log_lines_dropped_total (\S+)$", extender.ops("/metrics"), re.MULTILINE)
             assert dropped is not None
             assert float(dropped[1]) >= (0 if "nobody reads" in kind else REFUSALS)
@@ -139,7 +132,7 @@ def test_verbs_health_certificates_and_drain_do_not_depend_on_the_log(kind: str,
             extender.process.send_signal(signal.SIGTERM)
             status, _ = post(connection, BODY)
             assert status == 200
-            assert extender.process.wait(20) == 0
+            assert extender.process.wait(WITHIN_S) == 0
         finally:
             extender.process.kill()
             extender.process.wait()

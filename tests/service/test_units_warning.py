@@ -11,6 +11,7 @@ from kubesteer.model.cluster import PodSummary
 from kubesteer.model.errors import ClusterUnavailable
 from tests.builders import EGRESS_ANNOTATION, node, pod, pod_summary
 from tests.service.harness import Service, service
+from tests.waiting import until
 
 
 class Events:
@@ -30,8 +31,10 @@ class Events:
 
 async def sent(there: Service) -> None:
     """Let the queue run empty."""
-    task = asyncio.create_task(there.parts.warnings.run())
-    await asyncio.sleep(0.02)
+    warnings = there.parts.warnings
+    task = asyncio.create_task(warnings.run())
+    # Only where it waits for the next one is the last one sent.
+    await until(lambda: warnings._queue.empty() and warnings._queue._getters)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
