@@ -62,7 +62,7 @@ async def test_a_watch_that_is_refused_while_lists_are_not_is_told_too(api: Fake
     why = "User agent cannot watch resource"
     api.refusals["watch"].extend([Refusal(403, message=why)] * 1000)
     async with agent_on(api, column) as agent:
-        await until(lambda: sorted(set(told(agent, AWAY))) == ["node", "pods"], within_s=10)
+        await until(lambda: sorted(set(told(agent, AWAY))) == ["node", "pods"])
         assert agent.lines(AWAY)[0]["why"].endswith(f"answered 403: {why}")
 
 

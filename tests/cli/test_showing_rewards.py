@@ -31,7 +31,7 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_still")
 def test_the_table_has_a_row_a_type_and_a_column_a_node(case: StoreCase) -> None:
     """8 runs' worth, an hour old, half-life an hour: 4 are left. Means are drawn towards each other, not over 0.5."""
-    case.fill([record("n1", "web", 0.9, age_s=3600), record("n2", "web", 0.1, age_s=7), record("n2", "db", 0.6)])
+    case.fill([record("n1", "web", 0.9, age_s=3605), record("n2", "web", 0.1, age_s=7), record("n2", "db", 0.6)])
     heading, db, web = lines(run("rewards", "--half-life-s", "3600", *case.options).out)[:3]
     assert heading == ["type", "n1", "n2"]
     assert db[:2] == ["db", "-"]

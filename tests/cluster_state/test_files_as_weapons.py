@@ -131,7 +131,7 @@ async def test_a_large_file_is_parsed_by_another_process(tmp_path: Path) -> None
     source = ClusterFile(path, DEFAULT_NETWORK, interval_s=0.01)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime, resource.getrusage(resource.RUSAGE_SELF).ru_utime
     task = asyncio.create_task(source.run(sink))
-    await until(lambda: source.status().nodes_synced)
+    await until(lambda: source.status().nodes_synced, every_s=0.1)
     theirs_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before[0]
     ours_s = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before[1]
     task.cancel()

@@ -85,7 +85,7 @@ def promised_on(count):
     return st.lists(amounts, min_size=6, max_size=6).map(lambda lists: np.array(lists, np.int64).reshape(6, count))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(
     st.lists(events, max_size=3), asking, st.lists(st.sampled_from(NAMES), min_size=1, max_size=4), st.data(), policies
 )

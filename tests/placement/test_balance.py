@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kubesteer.model.cluster import NO_CAPACITY
@@ -135,7 +135,6 @@ def emptiness(after, asked, nodes, i, counted):
     return (1 - (full / weight if weight > 0 else 0.0)) * 100
 
 
-@settings(deadline=None)
 @given(nodes=st.lists(st.tuples(capacities, amounts), min_size=1, max_size=8), pod=amounts)
 def test_every_rule_is_its_formula_on_every_node_whatever_the_other_nodes_are(nodes, pod):
     asks = PodRequests(*pod[:2], *pod[:2], *pod[:2], network_bps=pod[2:])

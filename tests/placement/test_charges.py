@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kubesteer.model.quantity import MOST
@@ -143,7 +143,6 @@ steps = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(steps, max_size=30), uids)
 def test_totals_are_equal_to_a_recount_of_the_charges_that_live(sequence, asking):
     charges, living = Charges(2), {}

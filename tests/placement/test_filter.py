@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kubesteer.model.cluster import NO_CAPACITY, MeasuredTraffic
@@ -164,7 +164,6 @@ def test_overcommit_below_one_keeps_bandwidth_back():
 
 
 @given(hundredths=st.integers(1, 1000), capacity_bps=st.integers(10**5, 4 * 10**11))
-@settings(deadline=None)
 def test_overcommit_loses_no_bit_to_rounding(hundredths, capacity_bps):
     """100k x 1.15 is 114999.99999999999 in floating point; 115k must fit, and 115k + 1 must not."""
     exact = capacity_bps * hundredths // 100
@@ -320,7 +319,6 @@ node_parts = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(
     parts=st.lists(node_parts, max_size=6),
     ghosts=st.integers(0, 2),

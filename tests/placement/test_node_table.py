@@ -167,7 +167,7 @@ def assert_row_equal(table, row, name, recount):
     assert table.faults.get(row) == (node.fault if node else None)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(events, max_size=30))
 def test_after_any_events_the_table_is_equal_to_a_recount_from_scratch(sequence):
     """Adds, updates, moves, deletes, duplicates, pods before their node, nodes before their pods' end, resyncs."""
@@ -178,7 +178,7 @@ def test_after_any_events_the_table_is_equal_to_a_recount_from_scratch(sequence)
         assert_equal(table, recount)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(events, max_size=30))
 def test_rows_are_never_more_than_the_names_there_could_be(sequence):
     """A move holds two rows at once at most; nothing is left behind by what is gone."""
@@ -194,7 +194,6 @@ def test_rows_are_never_more_than_the_names_there_could_be(sequence):
     assert table.rows == table.row_bytes == table.faults == {}
 
 
-@settings(deadline=None)
 @given(st.lists(events, max_size=20), events)
 def test_an_event_that_comes_twice_changes_nothing_the_second_time(sequence, last):
     table = NodeTable(2)
@@ -249,7 +248,7 @@ def test_a_row_is_reused_by_the_next_node_and_nothing_of_the_first_is_left():
     assert (table.measured_at_s[row], table.faults) == (-np.inf, {})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(events, max_size=15), st.lists(events, max_size=15))
 def test_a_reader_that_follows_the_renamed_rows_has_the_names_of_the_table(first, later):
     table = NodeTable(2)

@@ -98,7 +98,7 @@ def drawn_pod(random: Random) -> objects.Pod:
     return pod_object(api_object)
 
 
-@settings(deadline=None, max_examples=2000)
+@settings(max_examples=2000)
 @given(one=st.integers(0, 2**64).map(Random).map(drawn_pod))
 def test_what_the_short_path_counts_is_what_the_rules_count(one):
     short = usual_requests(one, BARE)

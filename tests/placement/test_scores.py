@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kubesteer.placement.balance import load_of
@@ -53,7 +53,6 @@ def test_totals_are_stretched_over_the_candidates_to_0_to_10(total, least_spread
     assert (got.tolist(), got.dtype) == (want, np.int64)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 1), st.data())
 def test_stretched_scores_are_whole_in_range_and_in_the_order_of_the_totals(total, least_spread, data):
     known = np.array(data.draw(st.lists(st.booleans(), min_size=len(total), max_size=len(total))))

@@ -9,7 +9,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kubesteer.placement.candidates import Circumstances
@@ -69,7 +69,6 @@ def test_with_none_fitting_every_reason_is_given():
     assert causes == {0: "too-small", 1: "no-capacity", 2: "not-ready", 3: "unknown-node"}
 
 
-@settings(deadline=None)
 @given(
     egress=st.lists(st.sampled_from([None, "0", "1G", "10G"]), max_size=12),
     slo=st.sampled_from(["0", "1", "1G", "5G", "20G"]),

@@ -7,7 +7,7 @@ from decimal import ROUND_UP, Context, Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kubesteer.model.errors import InvalidQuantity
@@ -157,7 +157,6 @@ def test_long_texts_are_not_remembered():
     assert _remembered.cache_info().currsize == before
 
 
-@settings(deadline=None)
 @given(sign=st.sampled_from(["", "+", "-"]), number=numbers, suffix=suffixes)
 @example(sign="", number="0." + "9" * 150, suffix="Ei")
 @example(sign="", number="1" * 130 + "." + "0" * 130 + "1", suffix="e-125")
@@ -169,14 +168,12 @@ def test_the_value_is_the_exact_one_rounded_away_from_zero_to_a_nano_unit(sign, 
     assert parse_quantity(f"{sign}{number}{suffix}") == (-want if sign == "-" else want)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="0123456789.+-eEnumkMGTPi", max_size=12))
 def test_any_text_is_read_or_refused_by_name(text):
     nano = _read(text)
     assert nano is None or abs(nano) <= MAX_INT64 * NANO_PER_UNIT
 
 
-@settings(deadline=None)
 @given(st.integers(-(10**30), 10**30))
 def test_rounding_goes_away_from_zero_and_by_less_than_one(nano):
     assert abs(to_milli(nano)) * NANO_PER_MILLI - abs(nano) in range(NANO_PER_MILLI)
@@ -201,7 +198,6 @@ def test_a_rate_is_shown_as_a_person_writes_it_and_to_the_last_bit(rate_bps, tex
     assert format_rate(rate_bps) == text
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**15 - 1))
 def test_a_shown_rate_is_the_quantity_it_was(rate_bps):
     assert to_units(parse_quantity(format_rate(rate_bps))) == rate_bps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kubesteer.model.reward import OTHER_TYPES, RewardRecord
@@ -158,7 +158,6 @@ tables = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(tables, st.floats(0, 1), st.floats(0, 2 * NOW_S))
 def test_priors_equal_a_plain_recount(pairs: dict, prior_mean: float, now_s: float) -> None:
     """The formulas of docs/scoring.md, written down once more without arrays."""

@@ -131,7 +131,7 @@ async def test_a_request_under_way_is_finished_before_the_end() -> None:
 
 
 async def test_a_request_that_never_comes_whole_does_not_hold_up_the_end() -> None:
-    built = service(**on_free_ports(listen={"grace_s": 1}, limits={"body_timeout_s": 600}))
+    built = service(**on_free_ports(listen={"grace_s": 1}, limits={"body_timeout_s": 300}))
     async with running(built) as (port, _), connected(port) as (_, writer):
         writer.write(http_post("filter", BODY)[:-5])
         await pass_time(0.1)

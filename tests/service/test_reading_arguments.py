@@ -45,7 +45,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(body)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(nearly | any_pieces | damaged() | st.just(SENT), min_size=1, max_size=4))
 def test_any_body_is_read_as_if_it_were_not_cut_whatever_was_read_before(bodies: list[bytes]) -> None:
     readings = Readings(100_000)

@@ -44,7 +44,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps)
 def test_whatever_nodes_come_and_go_the_list_is_what_a_plain_writer_says_and_never_much_longer(sequence):
     """Padding is at most 1.5 x the list's own names, and long names, which are at most all of it, come on top."""

@@ -40,7 +40,7 @@ def verdicts_of(count, draw):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(names, st.data())
 def test_cells_say_what_is_said_one_by_one(there, data):
     table, writer = table_of([node_summary(name) for name in there]), ReasonWriter()
