@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -18,7 +20,6 @@ from kubesteer.cli.config_options import MakeOptions, asked
 from kubesteer.model.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from kubesteer.schedulerconfig.findings import Finding
     from kubesteer.schedulerconfig.making import Answers
     from kubesteer.schedulerconfig.service import Service
 
@@ -33,6 +34,7 @@ app = App(
 
   kubesteer config check scheduler.yaml --minor 1.34
   kubesteer config check scheduler.yaml --settings kubesteer.yaml --json
+  kubectl -n kube-system get configmap my-scheduler -o yaml | kubesteer config check - --in-pod
   kubesteer config make > scheduler.yaml              asks, on a terminal
   kubesteer config make --pods slo --weight 60% --output scheduler.yaml
   kubesteer config make --url https://kubesteer-extender.kubesteer.svc:8888 --ca-file /etc/kubesteer/ca.crt
@@ -45,27 +47,40 @@ Of make: 0 made; 1 the answers do not go together, and the reason in a line. 2, 
 
 
 @app.command
-def check(file: Path, *, minor: str = "1.37", settings: Settings = None, as_json: Json = False) -> None:
+def check(
+    file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    *,
+    minor: str = "1.37",
+    settings: Settings = None,
+    in_pod: bool | None = None,
+    url: str | None = None,
+    as_json: Json = False,
+) -> None:
     """What a kube-scheduler and kubesteer would make of a KubeSchedulerConfiguration.
 
     Parameters
     ----------
     file:
-        The file.
+        The file, or a ConfigMap that has it; - for standard input.
     minor:
         The scheduler's version, such as 1.37.
+    in_pod:
+        Whether the scheduler runs in a pod with a ServiceAccount and the cluster's DNS; a static pod does not. Without
+        this flag the file tells.
+    url:
+        The urlPrefix that is kubesteer's, where the file has several extenders.
     as_json:
         For scripts.
     """
     from kubesteer.cli.config_report import as_document, exit_code, report  # noqa: PLC0415
-    from kubesteer.schedulerconfig.checking import check as checked  # noqa: PLC0415
+    from kubesteer.schedulerconfig.checking import check_text  # noqa: PLC0415
     from kubesteer.schedulerconfig.minors import parse_minor  # noqa: PLC0415
 
     try:
         number = parse_minor(minor)
         service = _service(settings)
-        document, found = _read(file)
-        findings = [*found, *checked(document, number, service)]
+        with _naming(file):
+            findings = check_text(_text(file), number, service, in_pod=in_pod, url=url)
     except InvalidInput as exc:
         _fail(str(exc), 2)
     if as_json:
@@ -140,19 +155,25 @@ def _answers(said: MakeOptions, service: Service) -> Answers:
 
 def _service(settings: Path | None) -> Service:
     """The extender as its settings file makes it. Raises InvalidInput."""
+    from kubesteer.schedulerconfig.reading import read  # noqa: PLC0415
     from kubesteer.schedulerconfig.service import Service, service_from  # noqa: PLC0415
 
     if settings is None:
         return Service()
-    return service_from(_read(settings)[0] or {})
+    with _naming(settings):
+        return service_from(read(_text(settings)).document or {})
 
 
-def _read(file: Path) -> tuple[Any, list[Finding]]:
-    """A file's content, and what is wrong with its text. Raises InvalidInput for a file that cannot be read."""
-    from kubesteer.schedulerconfig.reading import read  # noqa: PLC0415
+def _text(file: Path) -> str:
+    """What is in it; - is standard input."""
+    return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
 
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Names the file in what is wrong with it. Raises InvalidInput."""
     try:
-        return read(file.read_text(encoding="utf-8"))
+        yield
     except (OSError, UnicodeDecodeError, InvalidInput) as exc:
         raise InvalidInput(f"{file}: {getattr(exc, 'strerror', None) or exc}") from exc
 

@@ -6,11 +6,11 @@ The scheduler takes whatever stands here, and calls then fail, or go where they 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
 from kubesteer.schedulerconfig.findings import Finding, warning
+from kubesteer.schedulerconfig.ours import Entry, split
 from kubesteer.schedulerconfig.schema import seconds
 from kubesteer.schedulerconfig.service import VERBS, Service
 
@@ -18,13 +18,11 @@ MOST_TIMEOUT_S = 1.0
 _DEFAULT_TIMEOUT = "5s"
 _VERB_FIELDS = {"filterVerb": "filter", "prioritizeVerb": "prioritize", "preemptVerb": "preempt", "bindVerb": "bind"}
 
-Entry = Mapping[str, Any]
-
 
 def connection(path: str, entry: Entry, service: Service) -> Iterator[Finding]:
     """What is wrong with one entry of `extenders`, which is kubesteer's."""
     url = str(entry.get("urlPrefix", ""))
-    parts = _split(url)
+    parts = split(url)
     if parts is None:
         reason = "without scheme and host every call fails, and the scheduler starts all the same"
         yield warning("url", f"{path}.urlPrefix", url, reason, "write http://HOST:PORT or https://HOST:PORT")
@@ -34,19 +32,19 @@ def connection(path: str, entry: Entry, service: Service) -> Iterator[Finding]:
             reason = "the scheduler writes this address into its log, and kubesteer asks for no password"
             fix = "leave the password out; use client certificates"
             yield warning("url-password", f"{path}.urlPrefix", parts.geturl(), reason, fix)
-        yield from _address(f"{path}.urlPrefix", parts, service)
+        if parts.port == service.ops_port:
+            reason = "this is kubesteer's ops port, which answers no verb"
+            fix = f"write the port of listen.port, {service.port}"
+            yield warning("url-port", f"{path}.urlPrefix", parts.geturl(), reason, fix)
+        yield from _paths(path, entry, parts, service)
         yield from _encryption(path, entry, parts, service)
-    yield from _verbs(path, entry, service)
+    yield from _verbs(path, entry)
     yield from _timeout(f"{path}.httpTimeout", entry, service)
 
 
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and parts.hostname and (parts.port or 0) >= 0
-    except ValueError:
-        return None
-    return parts if usable else None
+def called_path(url: str, verb: str) -> str:
+    """The path that the scheduler calls: it cuts the slashes off the prefix, and puts one before the verb."""
+    return urlsplit(f"{url.rstrip('/')}/{verb}").path
 
 
 def _is_loopback(host: str) -> bool:
@@ -56,23 +54,35 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _address(path: str, parts: SplitResult, service: Service) -> Iterator[Finding]:
-    url, found, wanted = parts.geturl(), parts.path.rstrip("/"), service.path_prefix
-    verb = next((verb for verb in VERBS if found == f"{wanted}/{verb}"), None)
-    if verb:
-        reason = f"the scheduler appends the verb: calls go to {found}/{verb}, and kubesteer answers 404"
-        yield warning("url-path", path, url, reason, f"write {parts.scheme}://{parts.netloc}{wanted}")
-    elif found != wanted:
-        reason = f"kubesteer answers under {wanted or '/'} and 404 elsewhere, by its listen.path_prefix"
-        fix = f"write {parts.scheme}://{parts.netloc}{wanted}, or set listen.path_prefix to {found or 'nothing'}"
-        yield warning("url-path", path, url, reason, f"{fix} (--settings FILE tells this check of it)")
-    if parts.query or parts.fragment:
-        yield warning(
-            "url", path, url, "the verb is appended to all of it, also to what follows ? or #", "leave it out"
-        )
-    if parts.port == service.ops_port:
-        reason = "this is kubesteer's ops port, which answers no verb"
-        yield warning("url-port", path, url, reason, "write the port of listen.port (8888 by default)")
+def _paths(path: str, entry: Entry, parts: SplitResult, service: Service) -> Iterator[Finding]:
+    """Where the calls go, and where kubesteer answers; one finding for verbs with the same cause."""
+    url, where = parts.geturl(), f"{path}.urlPrefix"
+    bare, own, wanted = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/"), service.path_prefix
+    found: dict[str, Finding] = {}
+    for field, meant in _VERB_FIELDS.items():
+        verb = entry.get(field)
+        if not verb or meant not in VERBS:
+            continue
+        calls, answers = called_path(url, verb), f"{wanted}/{meant}"
+        if calls == answers:
+            continue
+        reason = f"the scheduler calls {calls or '/'}, and kubesteer answers {answers}"
+        if parts.query or parts.fragment:
+            reason = "the verb is put behind all of it, also behind what follows ? or #"
+            one = warning("url", where, url, reason, f"write {bare}{wanted}")
+        elif own in {f"{wanted}/{each}" for each in VERBS}:
+            one = warning("url-path", where, url, f"{reason}: a verb stands here already", f"write {bare}{wanted}")
+        elif verb != meant and answers.startswith(f"{own}/"):
+            fix = f"write {answers.removeprefix(f'{own}/')}"
+            if own != wanted:
+                fix += f", or {bare}{wanted} in urlPrefix and {meant} here"
+            one = warning("verb", f"{path}.{field}", verb, reason, fix)
+        else:
+            fix = f"write {bare}{wanted}, or set listen.path_prefix to {own or 'nothing'}"
+            fix += " (--settings FILE tells this check of it)"
+            one = warning("url-path", where, url, f"{reason}, by its listen.path_prefix", fix)
+        found.setdefault(one.path, one)
+    yield from found.values()
 
 
 def _encryption(path: str, entry: Entry, parts: SplitResult, service: Service) -> Iterator[Finding]:
@@ -86,7 +96,10 @@ def _encryption(path: str, entry: Entry, parts: SplitResult, service: Service) -
             )
         elif not _is_loopback(str(parts.hostname)):
             reason = "pods' specifications cross the network in the clear, and whoever answers decides where they go"
-            yield warning("clear-text", f"{path}.urlPrefix", parts.geturl(), reason, "use https with tlsConfig.caFile")
+            fix = "use https with tlsConfig.caFile"
+            if service.serves_tls is False:
+                fix += ", and tls.cert_file in kubesteer's settings, which now have none"
+            yield warning("clear-text", f"{path}.urlPrefix", parts.geturl(), reason, fix)
         if service.serves_tls:
             reason = "kubesteer's settings have tls.cert_file, so it speaks TLS only"
             yield warning("https-scheme", f"{path}.urlPrefix", parts.geturl(), reason, "write https://")
@@ -119,22 +132,25 @@ def _trust(path: str, tls: Entry, enabled: bool) -> Iterator[Finding]:
         yield warning("tls-no-ca", f"{path}.tlsConfig.caFile", None, reason, f"{fix}, and enableHTTPS: true")
 
 
-def _verbs(path: str, entry: Entry, service: Service) -> Iterator[Finding]:
-    given = {field: entry[field] for field in _VERB_FIELDS if entry.get(field)}
-    if not given:
+def _verbs(path: str, entry: Entry) -> Iterator[Finding]:
+    if not any(entry.get(field) for field in _VERB_FIELDS):
         reason = "without a verb the extender is never called"
         yield warning("no-verb", path, None, reason, "write filterVerb: filter and prioritizeVerb: prioritize")
-    for field, verb in given.items():
-        meant = _VERB_FIELDS[field]
-        if meant not in VERBS:
-            lost = "no pod is ever bound" if field == "bindVerb" else "no pod gets its place by preemption"
-            reason = f"kubesteer does not answer {meant}: {lost}"
-            yield warning("verb", f"{path}.{field}", verb, reason, f"leave {field} out; the scheduler does it itself")
-        elif verb != meant:
-            reason = (
-                f"the scheduler calls {service.path_prefix}/{verb}, and kubesteer answers {service.path_prefix}/{meant}"
+    pods = "pod with these resources" if entry.get("managedResources") else "pod"
+    for field, meant in _VERB_FIELDS.items():
+        verb = entry.get(field)
+        if not verb or meant in VERBS:
+            continue
+        binds = meant == "bind"
+        if entry.get("ignorable"):
+            each, then = (
+                (f"each {pods}", "binds it itself") if binds else ("each preemption", "goes on without the answer")
             )
-            yield warning("verb", f"{path}.{field}", verb, reason, f"write {meant}")
+            lost = f"{each} costs a call that fails; as the entry is ignorable, the scheduler then {then}"
+        else:
+            lost = f"no {pods} is ever bound" if binds else f"no {pods} gets a place by preemption"
+        reason = f"kubesteer does not answer {meant}: {lost}"
+        yield warning("verb", f"{path}.{field}", verb, reason, f"leave {field} out; the scheduler does it itself")
 
 
 def _timeout(path: str, entry: Entry, service: Service) -> Iterator[Finding]:
@@ -144,6 +160,10 @@ def _timeout(path: str, entry: Entry, service: Service) -> Iterator[Finding]:
         yield warning(
             "timeout", path, value, "a negative time-out is none: a hung call stops all scheduling", "write 1s"
         )
+    elif service.deadline_s >= MOST_TIMEOUT_S:
+        reason = f"kubesteer's own deadline is {service.deadline_s:g} s, and a call may hang all scheduling that long"
+        fix = f"set limits.deadline_ms below {MOST_TIMEOUT_S * 1e3:g} in kubesteer's settings, and write 1s here"
+        yield warning("timeout", path, value, reason, fix)
     elif timeout_s > MOST_TIMEOUT_S:
         span = value if value and seconds(value) else f"{_DEFAULT_TIMEOUT}, the default"
         reason = f"calls sit in the scheduler's one loop: while one hangs for {span}, no other pod is scheduled"

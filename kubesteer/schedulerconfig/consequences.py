@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kubesteer.schedulerconfig.findings import Finding, note, warning
 from kubesteer.schedulerconfig.minors import BATCHING, FULL_NODES_LOSE_LOAD
 from kubesteer.schedulerconfig.score_plugins import LEAST_SHARE, POINTS, profile_weights, share, share_weight
 from kubesteer.schedulerconfig.service import Service
+from kubesteer.schedulerconfig.surroundings import DEFAULT_SCHEDULER, scheduler_names
 
-DEFAULT_SCHEDULER = "default-scheduler"
 _LEASE = ("kube-system", "kube-scheduler")
 
 Fields = Mapping[str, Any]
@@ -19,11 +19,12 @@ Fields = Mapping[str, Any]
 def of_entry(path: str, entry: Fields, config: Fields, minor: int, service: Service) -> Iterator[Finding]:
     """What follows from one entry of `extenders`, which is kubesteer's."""
     yield from _nodes(f"{path}.nodeCacheCapable", entry, minor)
-    yield from _when_away(f"{path}.ignorable", entry)
+    yield from _when_away(f"{path}.ignorable", entry, _uncounted(config, service))
     yield from _resources(f"{path}.managedResources", entry, service)
     if entry.get("prioritizeVerb"):
+        others = {name: weight for name, weight in _extender_weights(config).items() if name != path}
         for place, weights in _profiles(config, minor):
-            yield from _weight(path, int(entry.get("weight", 0)), place, weights)
+            yield from _weight(path, int(entry.get("weight", 0)), place, weights, others)
         if service.shortlist == 1:
             reason = "filter.shortlist is 1: of one node the scheduler asks no score, so this verb is never called"
             yield note("never-asked", f"{path}.prioritizeVerb", entry["prioritizeVerb"], reason)
@@ -32,16 +33,14 @@ def of_entry(path: str, entry: Fields, config: Fields, minor: int, service: Serv
         yield note("filter-only", f"{path}.prioritizeVerb", None, reason)
 
 
-def of_scheduler(config: Fields, minor: int) -> Iterator[Finding]:
-    """What follows from the rest of the file, and from having an extender at all."""
+def of_scheduler(config: Fields, ours: Sequence[tuple[str, Fields]], minor: int) -> Iterator[Finding]:
+    """What follows from the rest of the file, and from having an extender at all; ours: kubesteer's entries."""
     if not config.get("extenders"):
-        reason = "without an extender kubesteer is never asked"
-        yield warning("no-extender", "extenders", None, reason, "see `kubesteer config make`")
         return
     if minor >= BATCHING:
         reason = f"from 1.{BATCHING} on any extender turns opportunistic batching off: equal pods are scored one by one"
         yield note("batching", "extenders", None, reason)
-    yield from _twice(config["extenders"])
+    yield from _twice(ours)
     yield from _lease(config)
     yield from _sampling(config)
 
@@ -60,11 +59,13 @@ def _nodes(path: str, entry: Fields, minor: int) -> Iterator[Finding]:
     )
 
 
-def _when_away(path: str, entry: Fields) -> Iterator[Finding]:
+def _when_away(path: str, entry: Fields, uncounted: Sequence[str]) -> Iterator[Finding]:
     ignorable, managed = entry.get("ignorable"), entry.get("managedResources", [])
     if ignorable:
-        reason = "while kubesteer is away pods are placed without it; SLOs asked for as extended resources still hold"
-        yield note("when-away", path, ignorable, reason)
+        held = "SLOs asked for as extended resources still hold"
+        if uncounted:
+            held = f"nothing then counts {', '.join(uncounted)}: ignoredByScheduler is true"
+        yield note("when-away", path, ignorable, f"while kubesteer is away pods are placed without it; {held}")
     elif managed:
         yield note("when-away", path, ignorable, "while kubesteer is away, pods with these resources wait for it")
     else:
@@ -72,6 +73,17 @@ def _when_away(path: str, entry: Fields) -> Iterator[Finding]:
         yield warning(
             "when-away", path, ignorable, reason, "write true, or name managedResources: only those pods wait"
         )
+
+
+def _uncounted(config: Fields, service: Service) -> list[str]:
+    """Of kubesteer's resources those that the scheduler leaves out of its own count; any entry can say so."""
+    ignored = [
+        each.get("name", "")
+        for entry in config.get("extenders", [])
+        for each in entry.get("managedResources", [])
+        if each.get("ignoredByScheduler")
+    ]
+    return [name for name in service.resource_names if name in ignored]
 
 
 def _resources(path: str, entry: Fields, service: Service) -> Iterator[Finding]:
@@ -85,7 +97,7 @@ def _resources(path: str, entry: Fields, service: Service) -> Iterator[Finding]:
         if each.get("ignoredByScheduler"):
             reason = "the scheduler's own count of it, the only one without a race, is off"
             if entry.get("ignorable"):
-                reason += "; and ignorable means that while kubesteer is away nobody counts"
+                reason += "; and as the entry is ignorable, nothing counts it while kubesteer is away"
             where = f"{path}[{number}].ignoredByScheduler"
             yield warning("uncounted", where, True, reason, "write false: kubesteer counts as well")
     if names:
@@ -106,35 +118,53 @@ def _profiles(config: Fields, minor: int) -> Iterator[tuple[str, dict[str, int]]
         seen.append(weights)
 
 
-def _weight(path: str, weight: int, place: str, plugins: Mapping[str, int]) -> Iterator[Finding]:
+def _extender_weights(config: Fields) -> dict[str, int]:
+    """The weight of each entry that gives scores, by its path."""
+    return {
+        f"extenders[{number}]": int(entry.get("weight", 0))
+        for number, entry in enumerate(config.get("extenders", []))
+        if entry.get("prioritizeVerb")
+    }
+
+
+def _weight(
+    path: str, weight: int, place: str, plugins: Mapping[str, int], extenders: Mapping[str, int]
+) -> Iterator[Finding]:
     if weight <= 0:
         return
-    others, part = sum(plugins.values()), share(weight, plugins)
+    beside = {**plugins, **extenders}
+    part = share(weight, beside)
     meaning = (
-        f"up to {weight * POINTS:,} points beside the {others * POINTS:,} of the {len(plugins)} Score plugins"
-        f" of {place}: at least {part:.0%} of the score"
+        f"up to {weight * POINTS:,} points beside the {sum(plugins.values()) * POINTS:,} of the {len(plugins)} Score"
+        f" plugins of {place}"
     )
+    if extenders:
+        meaning += f" and the {sum(extenders.values()) * POINTS:,} of {', '.join(extenders)}"
+    meaning += f": at least {int(100 * part + 1e-9)}% of the score"
     if part < LEAST_SHARE:
-        fix = (
-            f"write {share_weight(0.5, plugins)} for half of the score; less than {LEAST_SHARE:.0%} is mostly outvoted"
-        )
+        fix = f"write {share_weight(0.5, beside)} for half of the score; less than {LEAST_SHARE:.0%} is mostly outvoted"
         yield warning("weight-small", f"{path}.weight", weight, meaning, fix)
     else:
         yield note("weight", f"{path}.weight", weight, meaning)
 
 
-def _twice(extenders: list[Fields]) -> Iterator[Finding]:
-    seen: dict[str, int] = {}
-    for number, entry in enumerate(extenders):
+def _twice(ours: Sequence[tuple[str, Fields]]) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for path, entry in ours:
         url = str(entry.get("urlPrefix", "")).rstrip("/")
-        if url in seen:
-            reason = f"extenders[{seen[url]}] is at the same address: it is asked twice a pod, and counts twice"
-            yield warning("same-url", f"extenders[{number}].urlPrefix", None, reason, "merge the two")
-        seen.setdefault(url, number)
+        for field in ("filterVerb", "prioritizeVerb"):
+            if not (verb := entry.get(field)):
+                continue
+            call = f"{url}/{verb}"
+            if call in seen:
+                reason = f"{seen[call]} calls the same address: kubesteer is asked twice a pod, and counts twice"
+                yield warning("same-url", f"{path}.urlPrefix", None, reason, "merge the two")
+                break
+            seen[call] = path
 
 
 def _lease(config: Fields) -> Iterator[Finding]:
-    names = [each.get("schedulerName", DEFAULT_SCHEDULER) for each in config.get("profiles", [])] or [DEFAULT_SCHEDULER]
+    names = scheduler_names(config)
     election = config.get("leaderElection", {})
     lease = (election.get("resourceNamespace") or _LEASE[0], election.get("resourceName") or _LEASE[1])
     if DEFAULT_SCHEDULER not in names and election.get("leaderElect", True) and lease == _LEASE:

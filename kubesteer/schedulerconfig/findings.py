@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -48,3 +49,23 @@ def warning(rule: str, path: str, value: object, reason: str, fix: str) -> Findi
 def note(rule: str, path: str, value: object, reason: str) -> Finding:
     """Good to know."""
     return Finding(Severity.NOTE, rule, path, value, reason)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors, warnings, notes; the warnings by what goes wrong."""
+    order = list(Severity)
+
+    def rank(finding: Finding) -> tuple[int, int]:
+        grave = next((place for place, rules in enumerate(_GRAVEST) if finding.rule in rules), len(_GRAVEST))
+        return order.index(finding.severity), grave
+
+    return sorted(findings, key=rank)
+
+
+_GRAVEST = (
+    frozenset({"unknown-plugin", "negative-weight", "no-kubeconfig", "lease"}),
+    frozenset({"when-away", "cluster-dns", "no-extender", "no-verb", "url", "url-path", "url-port", "verb"}),
+    frozenset({"https-scheme", "no-certificate", "half-certificate", "tls-no-ca"}),
+    frozenset({"tls-insecure", "clear-text", "url-password", "uncounted"}),
+)
+"""Warnings: no scheduler runs; pods wait, or kubesteer is not reached; TLS fails; nothing is safe. The rest behind."""

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from kubesteer.model.errors import InvalidInput
 from kubesteer.schedulerconfig.checking import check
-from kubesteer.schedulerconfig.consequences import DEFAULT_SCHEDULER
 from kubesteer.schedulerconfig.findings import Finding, Severity
 from kubesteer.schedulerconfig.minors import NEWEST
 from kubesteer.schedulerconfig.refusals import API_VERSION, KIND
 from kubesteer.schedulerconfig.score_plugins import LEAST_SHARE, MOST_SHARE, default_weights, share_weight
 from kubesteer.schedulerconfig.service import Service
+from kubesteer.schedulerconfig.surroundings import DEFAULT_SCHEDULER
 
 DEFAULT_URL = "http://127.0.0.1:8888"
 KUBEADM = "/etc/kubernetes/scheduler.conf"
@@ -83,7 +83,8 @@ def make(answers: Answers) -> dict[str, Any]:
     """The configuration. Raises InvalidInput for answers that contradict each other, or that the check warns of."""
     _agree(answers)
     document = _document(answers)
-    bad = [each for each in check(document, answers.minor, answers.service) if each.severity is not Severity.NOTE]
+    found = check(document, answers.minor, answers.service, in_pod=answers.connection is None)
+    bad = [each for each in found if each.severity is not Severity.NOTE]
     if bad:
         raise InvalidInput("\n".join(map(_sentence, bad)))
     return document

@@ -16,8 +16,19 @@ from kubesteer.schedulerconfig.schema import seconds
 
 API_VERSION = "kubescheduler.config.k8s.io/v1"
 KIND = "KubeSchedulerConfiguration"
+POLICY = "Policy"
+"""The kind of before 1.23, with predicates, priorities and much the same extenders."""
 
 _GONE_PLUGINS = ("AzureDiskLimits", "CinderLimits", "EBSLimits", "GCEPDLimits")
+_SCORING_STRATEGY = "enable NodeResourcesFit, with args.scoringStrategy.type: {}"
+_REPLACED_PLUGINS = {
+    "NodeResourcesLeastAllocated": _SCORING_STRATEGY.format("LeastAllocated"),
+    "NodeResourcesMostAllocated": _SCORING_STRATEGY.format("MostAllocated"),
+    "RequestedToCapacityRatio": _SCORING_STRATEGY.format("RequestedToCapacityRatio"),
+    "SelectorSpread": "leave it out: PodTopologySpread does this now",
+    "NodePreferAvoidPods": "leave it out: its annotation went with it",
+}
+"""Plugins of the tree that v1 no longer has, and what does their work."""
 _PLUGINS = (
     *("DefaultBinder", "DefaultPreemption", "DeferredPodScheduling", "DynamicResources", "GangScheduling"),
     *("ImageLocality", "InterPodAffinity", "NodeAffinity", "NodeDeclaredFeatures", "NodeName", "NodePorts"),
@@ -40,7 +51,10 @@ def head(document: Config) -> Iterator[Finding]:
     if version != API_VERSION:
         reason = f"from 1.{OLDEST} on the scheduler reads {API_VERSION} only"
         yield error("api-version", "apiVersion", version, reason, f"write {API_VERSION}")
-    if kind != KIND:
+    if kind == POLICY:
+        reason = "the Policy API went with 1.23, and the flag --policy-config-file with it"
+        yield error("kind", "kind", kind, reason, f"write {KIND}, keep its extenders, and name the file by --config")
+    elif kind != KIND:
         yield error("kind", "kind", kind, "the scheduler reads no other kind", f"write {KIND}")
 
 
@@ -120,6 +134,10 @@ def _plugins(path: str, profile: Config) -> Iterator[Finding]:
         names = [each.get("name", "") for each in plugins.get("enabled", [])]
         for number, name in enumerate(names):
             yield from _plugin(f"{path}.plugins.{point}.enabled[{number}].name", name, names[:number])
+            if (weight := plugins["enabled"][number].get("weight", 0)) < 0:
+                reason = "it turns the plugin's order around, and the scheduler may refuse it as an overflow"
+                where = f"{path}.plugins.{point}.enabled[{number}].weight"
+                yield warning("negative-weight", where, weight, reason, "write 1 or more")
     sorts = points.get("queueSort", {}).get("enabled", [])
     if len(sorts) > 1:
         names = [each.get("name") for each in sorts]
@@ -140,9 +158,18 @@ def _plugin(path: str, name: str, earlier: list[str]) -> Iterator[Finding]:
     elif name in _GONE_PLUGINS:
         yield error("gone-plugin", path, name, "v1 has no such plugin", "NodeVolumeLimits does this now")
     elif name not in _PLUGINS:
-        close = difflib.get_close_matches(name, _PLUGINS, n=1)
-        fix = f"write {close[0]}" if close else "leave it out, unless this scheduler was built with it"
+        fix = "leave it out, unless this scheduler was built with it"
+        if name in _REPLACED_PLUGINS:
+            fix = _REPLACED_PLUGINS[name]
+        elif close := next((known for known in _PLUGINS if _is_slip(name, known)), None):
+            fix = f"write {close}"
         yield warning("unknown-plugin", path, name, "the stock scheduler has no such plugin, and refuses the file", fix)
+
+
+def _is_slip(name: str, known: str) -> bool:
+    """Whether one letter is wrong, missing or too many, or two are swapped. More, and it is another plugin's name."""
+    blocks = difflib.SequenceMatcher(None, name.lower(), known.lower()).get_matching_blocks()
+    return max(len(name), len(known)) - sum(each.size for each in blocks) <= 1
 
 
 def _queue_sort(profile: Config) -> tuple[list[Any], list[Any]]:

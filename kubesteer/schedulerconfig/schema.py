@@ -10,6 +10,7 @@ import binascii
 import difflib
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeAlias
 
 from kubesteer.schedulerconfig.findings import Finding, error
@@ -34,6 +35,7 @@ _POINTS = {
     "podGroupPostFilter": 37,
 }
 """Extension points, and the minor from which they are there."""
+_POINTS_EVERYWHERE = "multiPoint"
 _TLS: Schema = {
     "insecure": "boolean",
     **dict.fromkeys(("serverName", "certFile", "keyFile", "caFile"), "string"),
@@ -51,6 +53,7 @@ _EXTENDER: Schema = {
 }
 
 OLD_NAMES = {
+    "alwaysCheckAllPredicates": "leave it out: the scheduler stops at a node's first refusal",
     "algorithmSource": "it went with the Policy API; write profiles[].plugins",
     "bindTimeoutSeconds": "it is VolumeBinding's args.bindTimeoutSeconds in profiles[].pluginConfig",
     "disablePreemption": "disable DefaultPreemption in profiles[].plugins.postFilter",
@@ -154,9 +157,7 @@ def _conform_object(value: Any, fields: Mapping[str, Schema], path: str) -> tupl
 def _wrong(value: Any, type_name: str) -> str | None:
     """What should stand there instead, or None where the value is right."""
     if type_name in _SIZES:
-        whole = (isinstance(value, int) and not isinstance(value, bool)) or (
-            isinstance(value, float) and value.is_integer()
-        )
+        whole = isinstance(value, int) and not isinstance(value, bool)
         return None if whole and -_SIZES[type_name] <= value < _SIZES[type_name] else f"a whole number ({type_name})"
     if type_name == "duration":
         right = isinstance(value, str) and _DURATION.fullmatch(value) is not None
@@ -188,11 +189,32 @@ def _mistyped(path: str, value: object, wanted: str) -> Finding:
 def _unknown(path: str, name: str, value: object, fields: Mapping[str, Schema]) -> Finding:
     if name in OLD_NAMES:
         return error("old-name", path, value, "v1 has no such field any more", OLD_NAMES[name])
-    if name in _POINTS:
+    if name in _POINTS and _POINTS_EVERYWHERE in fields:
         return error(
             "unknown-field", path, value, f"this extension point is there from 1.{_POINTS[name]} on", "leave it out"
         )
     exact = [known for known in fields if known.lower() == name.lower()]
+    elsewhere = _places().get(name, []) if not exact else []
     close = exact or difflib.get_close_matches(name, fields, n=1)
-    fix = f"write {close[0]}" if close else f"leave it out; there are: {', '.join(fields)}"
-    return error("unknown-field", path, value, "the scheduler knows no such field and refuses the file", fix)
+    if len(elsewhere) == 1:
+        fix = f"move it to {elsewhere[0] or 'the top of the file'}"
+    else:
+        fix = f"write {close[0]}" if close else f"leave it out; there are: {', '.join(fields)}"
+    return error("unknown-field", path, value, "the scheduler knows no such field here and refuses the file", fix)
+
+
+@cache
+def _places() -> dict[str, list[str]]:
+    """Where each field of the newest minor belongs: the paths of the objects that have it."""
+    found: dict[str, list[str]] = {}
+
+    def walk(fields: Schema, path: str) -> None:
+        if isinstance(fields, tuple):
+            walk(fields[0], f"{path}[]")
+        elif isinstance(fields, Mapping):
+            for name, part in fields.items():
+                found.setdefault(name, []).append(path)
+                walk(part, f"{path}.{name}" if path else name)
+
+    walk(schema(max(_POINTS.values())), "")
+    return found

@@ -59,9 +59,10 @@ def profile_weights(profile: Mapping[str, Any], minor: int) -> dict[str, int]:
 def share(weight: int, plugins: Mapping[str, int]) -> float:
     """The part of all points that an extender of this weight can give: at least this for every pod.
 
+    plugins: the weights beside it, of Score plugins and of other extenders.
     It is more for pods of which some plugin has nothing to say: no affinities, no claims, no volumes.
     """
-    total = weight + sum(plugins.values())
+    total = weight + sum(map(abs, plugins.values()))
     return weight / total if total else 0.0
 
 

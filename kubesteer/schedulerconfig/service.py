@@ -22,6 +22,7 @@ class Service:
     """
 
     path_prefix: str = ""
+    port: int = 8888
     ops_port: int = 8889
     deadline_s: float = 0.3
     resource_names: tuple[str, ...] = tuple(name for each in DEFAULT_NETWORK for name in each.resource_names)
@@ -45,6 +46,7 @@ def service_from(settings: Any) -> Service:
         prefix = str(listen.get("path_prefix", "")).strip("/")
         return Service(
             path_prefix=f"/{prefix}" if prefix else "",
+            port=int(listen.get("port", default.port)),
             ops_port=int(_group(settings, "ops").get("port", default.ops_port)),
             deadline_s=float(_group(settings, "limits").get("deadline_ms", default.deadline_s * 1e3)) / 1e3,
             resource_names=tuple(name for each in network for name in each.resource_names),

@@ -13,6 +13,7 @@ from kubesteer.schedulerconfig.checking import check
 from kubesteer.schedulerconfig.findings import Finding, Severity
 
 CA = "/etc/kubesteer/ca.crt"
+KUBECONFIG = "/etc/kubernetes/scheduler.conf"
 
 
 def entry(**changes: Any) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def document(*entries: dict[str, Any], **fields: Any) -> dict[str, Any]:
     whole = {
         "apiVersion": "kubescheduler.config.k8s.io/v1",
         "kind": "KubeSchedulerConfiguration",
+        "clientConnection": {"kubeconfig": KUBECONFIG},
         "extenders": list(entries) or [entry()],
         **fields,
     }
@@ -54,9 +56,10 @@ class Case:
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     minor: int = 37
+    in_pod: bool | None = None
 
     def findings(self) -> list[Finding]:
-        return check(self.document, self.minor)
+        return check(self.document, self.minor, in_pod=self.in_pod)
 
 
 def profile(name: str | None, **plugins: Any) -> dict[str, Any]:
@@ -70,7 +73,38 @@ def managing(*names: str, **changes: Any) -> dict[str, Any]:
 
 EGRESS, INGRESS, SLO = "kubesteer.io/egress-bps", "kubesteer.io/ingress-bps", "example.com/SLO"
 E0, M0 = "extenders[0]", "extenders[0].managedResources[0]"
-HTTPS = "https://kubesteer-extender.kubesteer.svc:8888"
+HTTPS = "https://10.96.0.88:8888"
+BY_NAME = "https://kubesteer-extender.kubesteer.svc:8888"
+GPU = {
+    "urlPrefix": "http://127.0.0.1:32766/gpushare-scheduler",
+    "filterVerb": "filter",
+    "bindVerb": "bind",
+    "nodeCacheCapable": True,
+    "managedResources": [{"name": "aliyun.com/gpu-mem"}],
+}
+"""A well-known extender, as its documentation configures it: right for itself, and none of kubesteer's."""
+TASTE = {"urlPrefix": "http://taste.example:9999/api", "prioritizeVerb": "score", "weight": 100}
+POLICY = {
+    "kind": "Policy",
+    "apiVersion": "v1",
+    "predicates": [{"name": "PodFitsResources"}],
+    "priorities": [{"name": "LeastRequestedPriority", "weight": 1}],
+    "extenders": [
+        {
+            "urlPrefix": "http://127.0.0.1:8888",
+            "filterVerb": "filter",
+            "prioritizeVerb": "prioritize",
+            "weight": 1,
+            "enableHttps": False,
+            "httpTimeout": 30000000000,
+            "nodeCacheCapable": True,
+            "ignorable": True,
+        }
+    ],
+    "hardPodAffinitySymmetricWeight": 10,
+    "alwaysCheckAllPredicates": False,
+}
+"""A scheduler policy of before 1.23: its time-out counts nanoseconds."""
 TLS = {"caFile": CA}
 
 REFUSED = {
@@ -80,7 +114,35 @@ REFUSED = {
     "v1beta3": Case(document(apiVersion="kubescheduler.config.k8s.io/v1beta3"), ("api-version apiVersion",)),
     "v1beta2": Case(document(apiVersion="kubescheduler.config.k8s.io/v1beta2"), ("api-version apiVersion",)),
     "no kind": Case(document(kind=None), ("kind kind",)),
-    "the Policy API": Case({"kind": "Policy", "apiVersion": "v1"}, ("api-version apiVersion", "kind kind")),
+    "an empty Policy": Case(
+        {"kind": "Policy", "apiVersion": "v1"},
+        ("api-version apiVersion", "kind kind"),
+        ("no-extender extenders", "no-kubeconfig clientConnection.kubeconfig"),
+    ),
+    "a whole Policy": Case(
+        POLICY,
+        (
+            "api-version apiVersion",
+            "kind kind",
+            f"old-name {E0}.enableHttps",
+            "old-name alwaysCheckAllPredicates",
+            "old-name hardPodAffinitySymmetricWeight",
+            "old-name predicates",
+            "old-name priorities",
+            f"type {E0}.httpTimeout",
+        ),
+        ("no-kubeconfig clientConnection.kubeconfig", f"weight-small {E0}.weight"),
+    ),
+    "another kind": Case({"kind": "Deployment", "apiVersion": "apps/v1"}, ("api-version apiVersion", "kind kind")),
+    "extenders in a profile": Case(
+        document(extenders=None, profiles=[profile("default-scheduler") | {"extenders": [entry()]}]),
+        ("unknown-field profiles[0].extenders",),
+    ),
+    "a verb at the top": Case(document(filterVerb="filter"), ("unknown-field filterVerb",)),
+    "plugins at the top": Case(document(plugins={}), ("unknown-field plugins",)),
+    "an extension point in a profile": Case(
+        document(profiles=[profile("default-scheduler") | {"score": {}}]), ("unknown-field profiles[0].score",)
+    ),
     "wrong case": Case(document(entry(urlprefix="x")), (f"unknown-field {E0}.urlprefix",)),
     "enableHttps": Case(document(entry(enableHttps=True)), (f"old-name {E0}.enableHttps",)),
     "algorithmSource": Case(document(algorithmSource={}), ("old-name algorithmSource",)),
@@ -89,22 +151,15 @@ REFUSED = {
     "field of a managed resource": Case(
         document(entry(managedResources=[{"name": SLO, "ignored": True}])), (f"unknown-field {M0}.ignored",)
     ),
-    "time-out as a number": Case(
-        document(entry(httpTimeout=1000000000)), (f"type {E0}.httpTimeout",), (f"timeout {E0}.httpTimeout",)
-    ),
-    "time-out without a unit": Case(
-        document(entry(httpTimeout="5")), (f"type {E0}.httpTimeout",), (f"timeout {E0}.httpTimeout",)
-    ),
-    "weight as text": Case(document(entry(weight="15")), (f"type {E0}.weight", f"weight-missing {E0}.weight")),
-    "weight with a fraction": Case(document(entry(weight=1.5)), (f"type {E0}.weight", f"weight-missing {E0}.weight")),
-    "ignorable as text": Case(
-        document(entry(ignorable="true")), (f"type {E0}.ignorable",), (f"when-away {E0}.ignorable",)
-    ),
-    "extenders as an object": Case(document(extenders=entry()), ("type extenders",), ("no-extender extenders",)),
+    "time-out as a number": Case(document(entry(httpTimeout=1000000000)), (f"type {E0}.httpTimeout",)),
+    "time-out without a unit": Case(document(entry(httpTimeout="5")), (f"type {E0}.httpTimeout",)),
+    "weight as text": Case(document(entry(weight="15")), (f"type {E0}.weight",)),
+    "weight with a fraction": Case(document(entry(weight=1.5)), (f"type {E0}.weight",)),
+    "ignorable as text": Case(document(entry(ignorable="true")), (f"type {E0}.ignorable",)),
+    "extenders as an object": Case(document(extenders=entry()), ("type extenders",)),
     "managedResources as names": Case(
         document(entry(managedResources=[SLO])),
-        (f"resource-name {M0}.name", f"type {M0}"),
-        (f"resource-unknown {M0}.name",),
+        (f"type {M0}",),
     ),
     "caData no base64": Case(
         document(entry(urlPrefix=HTTPS, tlsConfig={"caData": "-----BEGIN"})),
@@ -120,7 +175,9 @@ REFUSED = {
         document(profiles=[profile("default-scheduler", unreserve={})]), ("old-name profiles[0].plugins.unreserve",)
     ),
     "parallelism 0": Case(document(parallelism=0), ("parallelism parallelism",)),
-    "negative burst": Case(document(clientConnection={"burst": -1}), ("client-burst clientConnection.burst",)),
+    "negative burst": Case(
+        document(clientConnection={"kubeconfig": KUBECONFIG, "burst": -1}), ("client-burst clientConnection.burst",)
+    ),
     "back-off 0": Case(document(podInitialBackoffSeconds=0), ("backoff podInitialBackoffSeconds",)),
     "back-off backwards": Case(document(podInitialBackoffSeconds=20), ("backoff podMaxBackoffSeconds",)),
     "percentage 101": Case(document(percentageOfNodesToScore=101), ("percentage-range percentageOfNodesToScore",)),
@@ -156,13 +213,24 @@ REFUSED = {
         document(profiles=[profile("default-scheduler", score={"enabled": [{"name": "NodeAffinity"}] * 2})]),
         ("plugin-twice profiles[0].plugins.score.enabled[1].name",),
     ),
+    "two plugins of a weight below 0": Case(
+        document(
+            profiles=[
+                profile(
+                    "default-scheduler",
+                    score={
+                        "enabled": [{"name": "NodeAffinity", "weight": -1}, {"name": "ImageLocality", "weight": -1}]
+                    },
+                )
+            ]
+        ),
+        warnings=tuple(f"negative-weight profiles[0].plugins.score.enabled[{number}].weight" for number in (0, 1)),
+    ),
     "a plugin without a name": Case(
         document(profiles=[profile("default-scheduler", score={"enabled": [{"weight": 2}]})]),
         ("plugin-name profiles[0].plugins.score.enabled[0].name",),
     ),
-    "time-out null": Case(
-        document(entry() | {"httpTimeout": None}), (f"type {E0}.httpTimeout",), (f"timeout {E0}.httpTimeout",)
-    ),
+    "time-out null": Case(document(entry() | {"httpTimeout": None}), (f"type {E0}.httpTimeout",)),
     "args twice": Case(
         document(profiles=[profile("default-scheduler") | {"pluginConfig": [{"name": "Mine"}, {"name": "Mine"}]}]),
         ("plugin-config profiles[0].pluginConfig[1].name",),
@@ -184,11 +252,7 @@ REFUSED = {
             managing("a.io/b", urlPrefix="http://127.0.0.1:1", bindVerb="bind", filterVerb=None, prioritizeVerb=None),
         ),
         ("two-binders extenders",),
-        (
-            "resource-unknown extenders[1].managedResources[0].name",
-            f"verb {E0}.bindVerb",
-            "verb extenders[1].bindVerb",
-        ),
+        (f"verb {E0}.bindVerb",),
     ),
     "insecure with a CA": Case(
         document(entry(urlPrefix=HTTPS, enableHTTPS=True, tlsConfig=TLS | {"insecure": True})),
@@ -237,7 +301,7 @@ TAKEN = {
     ),
     "enableHTTPS over http": Case(document(entry(enableHTTPS=True)), warnings=(f"https-scheme {E0}.enableHTTPS",)),
     "clear text over the network": Case(
-        document(entry(urlPrefix="http://kubesteer-extender.kubesteer.svc:8888")),
+        document(entry(urlPrefix="http://10.96.0.88:8888")),
         warnings=(f"clear-text {E0}.urlPrefix",),
     ),
     "no address": Case(document(entry(urlPrefix=None)), warnings=(f"url {E0}.urlPrefix",)),
@@ -293,6 +357,51 @@ TAKEN = {
             managing(SLO), managing("example.com/gpu", urlPrefix="http://gpu.svc/x", httpTimeout="30s", filterVerb="f")
         )
     ),
+    "no kubeconfig": Case(document(clientConnection=None), warnings=("no-kubeconfig clientConnection.kubeconfig",)),
+    "an empty kubeconfig": Case(
+        document(clientConnection={"kubeconfig": "", "qps": 50}),
+        warnings=("no-kubeconfig clientConnection.kubeconfig",),
+    ),
+    "no kubeconfig, in a pod": Case(document(clientConnection=None), in_pod=True),
+    "no kubeconfig, but a name that only pods resolve": Case(
+        document(entry(urlPrefix=BY_NAME, enableHTTPS=True, tlsConfig=TLS), clientConnection=None)
+    ),
+    "a name that only pods resolve, from the host": Case(
+        document(entry(urlPrefix=BY_NAME, enableHTTPS=True, tlsConfig=TLS)),
+        warnings=(f"cluster-dns {E0}.urlPrefix",),
+    ),
+    "the same with its zone, of another extender": Case(
+        document(entry(), GPU | {"urlPrefix": "http://gpu.kube-system.svc.cluster.local/gpushare-scheduler"}),
+        warnings=("cluster-dns extenders[1].urlPrefix",),
+    ),
+    "a name that the node's DNS may know": Case(
+        document(entry(urlPrefix="https://extender.corp.example:8888", enableHTTPS=True, tlsConfig=TLS))
+    ),
+    "the Service's name from a pod of its own with a kubeconfig": Case(
+        document(entry(urlPrefix=BY_NAME, enableHTTPS=True, tlsConfig=TLS)), in_pod=True
+    ),
+    "another extender beside": Case(document(GPU, entry())),
+    "another extender beside, by name": Case(
+        document(GPU, entry(urlPrefix=BY_NAME, enableHTTPS=True, tlsConfig=TLS)), in_pod=True
+    ),
+    "another extender only": Case(document(GPU), warnings=("no-extender extenders",)),
+    "other extenders only": Case(
+        document(TASTE, TASTE | {"urlPrefix": "http://other.example:1"}), warnings=("no-extender extenders",)
+    ),
+    # 15 / (15 + 15 of the plugins + 100) = 11.5 %
+    "another extender that outvotes": Case(document(entry(), TASTE), warnings=(f"weight-small {E0}.weight",)),
+    "bind, and pods wait": Case(
+        document(managing(SLO, bindVerb="bind", ignorable=False)), warnings=(f"verb {E0}.bindVerb",)
+    ),
+    "another tree's plugin": Case(
+        document(profiles=[profile("default-scheduler", filter={"enabled": [{"name": "NodeResourcesFitPlus"}]})]),
+        warnings=("unknown-plugin profiles[0].plugins.filter.enabled[0].name",),
+    ),
+    "a verb that has the path": Case(
+        document(entry(urlPrefix="http://127.0.0.1:8888//", filterVerb="x/filter")),
+        warnings=(f"verb {E0}.filterVerb",),
+    ),
+    "a verb with a query": Case(document(entry(filterVerb="filter?from=scheduler"))),
     "a day for a name": Case(document(profiles=[profile("2026-01-01"), profile("default-scheduler")])),
 }
 """What a kube-scheduler starts with, and which warnings it deserves."""

@@ -9,12 +9,12 @@ import pytest
 
 from kubesteer.model.errors import InvalidInput
 from kubesteer.schedulerconfig.checking import check
-from kubesteer.schedulerconfig.findings import Severity
+from kubesteer.schedulerconfig.findings import Finding, Severity
 from kubesteer.schedulerconfig.making import KUBEADM, Answers, make
 from kubesteer.schedulerconfig.minors import TESTED
-from kubesteer.schedulerconfig.reading import read, render
+from kubesteer.schedulerconfig.reading import Reading, read, render
 from kubesteer.schedulerconfig.service import Service
-from tests.scheduler_config.documents import CA, HTTPS, SLO, found
+from tests.scheduler_config.documents import BY_NAME, CA, HTTPS, SLO, found
 
 PLAIN: dict[str, Any] = {}
 SECURE = {"url": HTTPS, "ca_file": CA}
@@ -31,10 +31,14 @@ EVERY_ANSWER = [
 ]
 
 
+def checked(answers: Answers) -> list[Finding]:
+    return check(make(answers), answers.minor, in_pod=answers.connection is None)
+
+
 def test_the_check_has_nothing_against_what_is_made_from_any_answers() -> None:
     assert len(EVERY_ANSWER) == 3 * 4 * 6 * 2 * 4
     for answers in EVERY_ANSWER:
-        assert found(check(make(answers), answers.minor), Severity.ERROR, Severity.WARNING) == []
+        assert found(checked(answers), Severity.ERROR, Severity.WARNING) == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +95,10 @@ def test_an_answer_stands_where_the_scheduler_reads_it(
         pytest.param(
             {"url": "http://kubesteer-extender.kubesteer.svc:8888"}, "in the clear", id="clear text over the network"
         ),
-        pytest.param({"url": "http://127.0.0.1:8888/filter"}, "appends the verb", id="a verb in the address"),
+        pytest.param({"url": "http://127.0.0.1:8888/filter"}, "a verb stands here already", id="a verb in the address"),
+        pytest.param(
+            {"url": BY_NAME, "ca_file": CA}, "asks the node's DNS", id="a name that a static pod cannot resolve"
+        ),
         pytest.param({"url": "127.0.0.1:8888"}, "without scheme and host", id="no scheme"),
         pytest.param({"pods": "slo", "resources": ("cpu",)}, "no name of an extended resource", id="cpu"),
         pytest.param({"pods": "slo", "resources": (SLO, SLO)}, "keep one", id="one resource twice"),
@@ -110,4 +117,4 @@ def test_answers_that_do_not_go_together_are_refused_with_the_way_out(answers: d
 def test_what_is_written_reads_back_as_what_was_made() -> None:
     for answers in EVERY_ANSWER:
         document = make(answers)
-        assert read(render(document, ["a head", "of two lines"])) == (document, [])
+        assert read(render(document, ["a head", "of two lines"])) == Reading(document)

@@ -58,11 +58,11 @@ def test_the_exit_code_tells_how_grave_it_is_in_either_form(file: Path, changes:
 def test_a_finding_is_shown_with_field_value_reason_and_fix(file: Path) -> None:
     file.write_text(yaml.safe_dump(document(entry(weight=1))))
     shown = " ".join(run("config", "check", str(file), "--minor", "1.34").out.split())
-    # 1 / (1 + 12) = 7.7 %
+    # 1 / (1 + 12) = 7.7 %: at least 7 %
     for text in (
         "for kube-scheduler 1.34: 1 warning, 2 notes",
         "extenders[0].weight = 1",
-        "at least 8% of the score",
+        "at least 7% of the score",
         "fix: write 12",
     ):
         assert text in shown
@@ -77,11 +77,26 @@ def test_the_json_form_has_everything_that_is_found(file: Path) -> None:
         str(file),
         "1.37",
         1,
-        1,
+        2,
         0,
     )
-    assert [each["rule"] for each in told["findings"]] == ["duplicate-key", "no-extender"]
+    assert [each["rule"] for each in told["findings"]] == ["duplicate-key", "no-kubeconfig", "no-extender"]
     assert set(told["findings"][0]) == {"severity", "rule", "path", "value", "reason", "fix"}
+
+
+def test_the_file_comes_from_standard_input_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(document(entry(weight=1)))))
+    told = run("config", "check", "-", "--json")
+    assert (told.code, json.loads(told.out)["file"]) == (1, "-")
+    assert json.loads(told.out)["findings"][0]["rule"] == "weight-small"
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"), [((), 1), (("--in-pod",), 0), (("--no-in-pod",), 1), (("--url", "http://127.0.0.1:8888"), 1)]
+)
+def test_a_flag_says_where_the_scheduler_runs(file: Path, flags: tuple[str, ...], code: int) -> None:
+    file.write_text(json.dumps(document(clientConnection=None)))
+    assert run("config", "check", str(file), *flags).code == code
 
 
 def test_settings_are_read_for_check_and_for_make(file: Path, tmp_path: Path) -> None:
