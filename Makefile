@@ -49,7 +49,7 @@ arrows: $(INSTALLED) ## Imports go one way
 check: lint types arrows test ## Everything a commit must pass
 
 cluster-binaries: $(INSTALLED) ## Build the real control plane (about 14 minutes the first time)
-	@$(RUN) -m tools.cluster build controlplane own kwok older helm certmanager
+	@$(RUN) -m tools.cluster build controlplane own kwok older helm certmanager netpol
 
 node-binaries: cluster-binaries ## What real nodes need: Debian packages (as root), kubelet, containerd, CoreDNS, images (about 6 minutes)
 	@$(RUN) -m tools.cluster nodes

@@ -1,12 +1,17 @@
 {{/* kubesteer's image. */}}
 {{- define "kubesteer.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ .Values.image.repository }}{{ include "kubesteer.version" (list .Values.image .Chart.AppVersion) }}
+{{- end }}
+
+{{/* What follows an image's name, its digest before its tag: (list image tag). */}}
+{{- define "kubesteer.version" -}}
+{{- with index . 0 }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default (index $ 1) }}{{ end }}{{ end }}
 {{- end }}
 
 {{/* The second scheduler's image: of the cluster's own version, less what a distribution adds to it. */}}
 {{- define "kubesteer.schedulerImage" -}}
 {{- $own := regexFind "^v[0-9]+[.][0-9]+[.][0-9]+" .Capabilities.KubeVersion.Version -}}
-{{ .Values.scheduler.image.repository }}:{{ .Values.scheduler.image.tag | default $own }}
+{{ .Values.scheduler.image.repository }}{{ include "kubesteer.version" (list .Values.scheduler.image $own) }}
 {{- end }}
 
 {{/* The second scheduler's minor: by its tag, else the cluster's. */}}
@@ -38,4 +43,33 @@
 {{- else }}
 {{- $text }}
 {{- end }}
+{{- end }}
+
+{{/* Which nodes pods may be on: (list $ values trusted). */}}
+{{- define "kubesteer.nodes" -}}
+{{- $own := index . 1 -}}
+{{- $selector := dict "kubernetes.io/os" "linux" -}}
+{{- $tolerations := $own.tolerations | default list -}}
+{{- if index . 2 -}}
+{{- $_ := set $selector "node-restriction.kubernetes.io/kubesteer" "trusted" -}}
+{{- $taint := dict "key" "node-role.kubernetes.io/control-plane" "operator" "Exists" "effect" "NoSchedule" -}}
+{{- $tolerations = append $tolerations $taint -}}
+{{- end -}}
+nodeSelector:
+  {{- toYaml (merge $selector (deepCopy $own.nodeSelector)) | nindent 2 }}
+{{- with $tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Ports of the pods themselves, as their settings have them; Services keep theirs. */}}
+{{- define "kubesteer.verbsPort" -}}{{ dig "listen" "port" 8888 .Values.extender.settings | int }}{{- end }}
+{{- define "kubesteer.opsPort" -}}{{ dig "ops" "port" 8889 .Values.extender.settings | int }}{{- end }}
+{{- define "kubesteer.agentOpsPort" -}}{{ dig "ops" "port" 8890 .Values.agent.settings | int }}{{- end }}
+{{- define "kubesteer.keeperOpsPort" -}}{{ dig "ops" "port" 8891 .Values.keeper.settings | int }}{{- end }}
+
+{{/* What pods read only when they start, in short, so that a change of it replaces them: (list $ name values). */}}
+{{- define "kubesteer.checksum" -}}
+{{- print (include "kubesteer.merged" .) (index . 0).Values.etcd.endpoints | sha256sum -}}
 {{- end }}

@@ -127,6 +127,14 @@ def objects_of(rendered: str) -> Objects:
     return found
 
 
+def without_checksums(found: Objects) -> Objects:
+    """Helm's alone: `kubesteer deploy` marks pods with what they read in its own way."""
+    for (kind, _, _), thing in found.items():
+        if kind in {"Deployment", "DaemonSet"}:
+            assert set(thing["spec"]["template"]["metadata"].pop("annotations")) == {"checksum/config"}
+    return found
+
+
 def ordered(thing: Any) -> Any:
     """With lists that Kubernetes takes as maps by name in one order; kustomize puts what a patch adds first."""
     if isinstance(thing, list):

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tools.chart.making import CHART, MANIFESTS, ROOT, RuleError, Rules, made_files, read_rules, stale_files
+from tools.chart.values_table import with_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +70,13 @@ def test_every_value_is_described_and_no_other_is_taken() -> None:
 
     values = {**VALUES, "global": {}}
     assert list(faults({**SCHEMA, "description": SCHEMA["title"]}, values, "")) == []
+
+
+def test_the_readme_has_the_table_of_all_values() -> None:
+    """`make chart` writes it."""
+    page = (CHART / "README.md").read_text()
+    assert with_table(page, VALUES, SCHEMA) == page
+    assert "| `extender.replicas` | `2` |" in page
 
 
 @pytest.fixture

@@ -19,7 +19,16 @@ from extender import settings_file as extender_settings
 from kubesteer.schedulerconfig.minors import TESTED
 from kubesteer.schedulerconfig.score_plugins import default_weights, share_weight
 from monitor_agent import settings_file as agent_settings
-from tests.chart.rendering import ENDPOINTS, VARIANTS, Helm, Objects, Variant, differences, objects_of
+from tests.chart.rendering import (
+    ENDPOINTS,
+    VARIANTS,
+    Helm,
+    Objects,
+    Variant,
+    differences,
+    objects_of,
+    without_checksums,
+)
 from tools.chart.making import CHART, MANIFESTS
 from tools.cluster.bundles import HELM
 from tools.cluster.controlplane import ControlPlane
@@ -71,7 +80,7 @@ def test_both_renderings_are_equal_object_by_object(
     helm: Helm, kustomize: Callable[[Variant], str], tmp_path: Path, name: str
 ) -> None:
     variant = VARIANTS[name]
-    ours, theirs = objects_of(helm.render(variant.values)), objects_of(kustomize(variant))
+    ours, theirs = without_checksums(objects_of(helm.render(variant.values))), objects_of(kustomize(variant))
     theirs = without(theirs, "Namespace")
     if name == "dev":
         # It has settings of its own, shorter by what is so by default; they mean the same to both services.
@@ -100,7 +109,7 @@ def test_every_kustomization_has_its_values() -> None:
 
 
 def test_the_namespace_is_rendered_when_it_is_asked_for(helm: Helm, kustomize: Callable[[Variant], str]) -> None:
-    ours = objects_of(helm.render({"namespace": {"create": True}}))
+    ours = without_checksums(objects_of(helm.render({"namespace": {"create": True}})))
     assert ours == objects_of(kustomize(VARIANTS["self-signed"]))
 
 
@@ -112,7 +121,8 @@ def test_everything_follows_the_releases_namespace(helm: Helm, name: str) -> Non
     spaces = {namespace for _, namespace, _ in objects_of(moved)}
     assert spaces == {"", "elsewhere"} | ({"kube-system"} if "kube-system\n" in here else set())
     assert not [line for line in moved.splitlines() if re.search(r"kubesteer\.svc|serviceaccount:kubesteer:", line)]
-    [*told] = differences(objects_of(moved.replace("elsewhere", "kubesteer")), objects_of(here))
+    both = (without_checksums(objects_of(each)) for each in (moved.replace("elsewhere", "kubesteer"), here))
+    [*told] = differences(*both)
     assert {line.partition(":")[0] for line in told} <= {f"/{KEEPERS}/data/settings.yaml/cluster"}
     if keepers := objects_of(moved).get(("ConfigMap", "elsewhere", "kubesteer-keeper")):
         assert keepers["data"]["settings.yaml"]["cluster"] == {"namespace": "elsewhere"}
@@ -132,9 +142,69 @@ CONFIG, KEEPERS = (("ConfigMap", "kubesteer", f"kubesteer-{name}") for name in (
 CLAIM = "/spec/volumeClaimTemplates/0/spec"
 SNAPSHOTS = ("PersistentVolumeClaim", "kubesteer", "kubesteer-etcd-snapshots")
 POD, CONTAINER = "/spec/template/spec", "/spec/template/spec/containers/0"
+DIGEST = f"sha256:{'0a' * 32}"
+MAINTENANCE = ("CronJob", "kubesteer", "kubesteer-etcd-maintenance")
+NAMES = ("NetworkPolicy", "kubesteer", "kubesteer-dns")
+API_SERVER = ("NetworkPolicy", "kubesteer", "kubesteer-api-server")
+SPOT = {"key": "spot", "operator": "Exists"}
+ZONE = {"preferredDuringSchedulingIgnoredDuringExecution": []}
+NODES_ALONE = {"kubernetes.io/os": "linux", "pool": "system"}
 EFFECTS = [
+    *(
+        (f"{name}.nodeSelector", {"pool": "system"}, key, f"{POD}/nodeSelector", NODES_ALONE)
+        for name, key in (
+            ("extender", EXTENDER),
+            ("agent", AGENT),
+            ("scheduler", SCHEDULER),
+            ("etcd", ETCD),
+            ("keeper", KEEPER),
+        )
+    ),
+    *(
+        (f"{name}.tolerations", [SPOT], key, f"{POD}/tolerations", [SPOT])
+        for name, key in (
+            ("extender", EXTENDER),
+            ("agent", AGENT),
+            ("scheduler", SCHEDULER),
+            ("etcd", ETCD),
+            ("keeper", KEEPER),
+        )
+    ),
+    *(
+        (f"{name}.affinity", {"nodeAffinity": ZONE}, key, f"{POD}/affinity/nodeAffinity", ZONE)
+        for name, key in (
+            ("extender", EXTENDER),
+            ("agent", AGENT),
+            ("scheduler", SCHEDULER),
+            ("etcd", ETCD),
+            ("keeper", KEEPER),
+        )
+    ),
+    (
+        "networkPolicies.dns.namespace",
+        "openshift-dns",
+        NAMES,
+        "/spec/egress/0/to/0/namespaceSelector/matchLabels/kubernetes.io/metadata.name",
+        "openshift-dns",
+    ),
+    (
+        "networkPolicies.dns.addresses",
+        ["10.96.0.10/32"],
+        NAMES,
+        "/spec/egress/0/to/1",
+        {"ipBlock": {"cidr": "10.96.0.10/32"}},
+    ),
+    ("networkPolicies.dns.ports", [5353], NAMES, "/spec/egress/0/ports/0", {"protocol": "UDP", "port": 5353}),
+    (
+        "networkPolicies.apiServerPorts",
+        [8443],
+        API_SERVER,
+        "/spec/egress/0/ports",
+        [{"protocol": "TCP", "port": 8443}],
+    ),
     ("image.repository", "registry.example.com/k", EXTENDER, f"{CONTAINER}/image", "registry.example.com/k:0.1.0"),
     ("image.tag", "1.2.3", AGENT, f"{CONTAINER}/image", "localhost/kubesteer:1.2.3"),
+    ("image.digest", DIGEST, KEEPER, f"{CONTAINER}/image", f"localhost/kubesteer@{DIGEST}"),
     ("image.pullPolicy", "Always", KEEPER, f"{CONTAINER}/imagePullPolicy", "Always"),
     ("imagePullSecrets", [{"name": "r"}], ETCD, f"{POD}/imagePullSecrets", [{"name": "r"}]),
     ("namespace.create", True, ("Namespace", "", "kubesteer"), f"/metadata/labels/{LEVEL}", "privileged"),
@@ -150,6 +220,7 @@ EFFECTS = [
     ("scheduler.replicas", 1, CONFIG, "/data/config.yaml/leaderElection", {"leaderElect": False}),
     ("scheduler.image.repository", "k.example.com/s", SCHEDULER, f"{CONTAINER}/image", "k.example.com/s:v1.37.2"),
     ("scheduler.image.tag", "v1.36.3", SCHEDULER, f"{CONTAINER}/image", "registry.k8s.io/kube-scheduler:v1.36.3"),
+    ("scheduler.image.digest", DIGEST, SCHEDULER, f"{CONTAINER}/image", f"registry.k8s.io/kube-scheduler@{DIGEST}"),
     ("scheduler.weight", 40, CONFIG, "/data/config.yaml/extenders/0/weight", 40),
     ("scheduler.config", {"parallelism": 8}, CONFIG, "/data/config.yaml/parallelism", 8),
     ("scheduler.resources", {"limits": {"memory": "3Gi"}}, SCHEDULER, f"{CONTAINER}/resources/limits/memory", "3Gi"),
@@ -171,7 +242,7 @@ EFFECTS = [
     (
         "etcd.snapshots.schedule",
         "*/5 2 * * *",
-        ("CronJob", "kubesteer", "kubesteer-etcd-maintenance"),
+        MAINTENANCE,
         "/spec/schedule",
         "*/5 2 * * *",
     ),
@@ -187,7 +258,14 @@ EFFECTS = [
         "trusted",
     ),
 ]
-ELSEWHERE = {"etcd.enabled", "etcd.endpoints", "monitoring.namespace", "extender.settings", "agent.settings"}
+ELSEWHERE = {
+    "etcd.enabled",
+    "etcd.endpoints",
+    "monitoring.namespace",
+    "monitoring.dashboardNamespace",
+    "extender.settings",
+    "agent.settings",
+}
 """Values that do nothing alone, or much at once: other tests are about them."""
 
 
@@ -239,6 +317,90 @@ def test_settings_are_merged_over_the_charts_own_and_read_by_the_services(helm: 
     assert (extender.filter.shortlist, extender.limits.nodes_body_bytes) == (10, 1_000_000_000)
     assert (extender.listen.drain_s, extender.rewards.source) == (10, "etcd"), "the chart's own, beside them"
     assert (agent.log.level, agent.store.kind) == ("warning", "etcd")
+
+
+WORKLOADS = (EXTENDER, AGENT, KEEPER, SCHEDULER)
+
+
+@pytest.mark.parametrize(
+    ("values", "replaced"),
+    [
+        ({"extender": {"settings": {"log": {"level": "debug"}}}}, {EXTENDER}),
+        ({"agent": {"settings": {"log": {"level": "debug"}}}}, {AGENT}),
+        ({"keeper": {"settings": {"log": {"level": "debug"}}}}, {KEEPER}),
+        ({"scheduler": {"weight": 7}}, {SCHEDULER}),
+        ({"extender": {"replicas": 3}}, set()),
+        ({"monitoring": {"dashboardNamespace": "grafana"}}, set()),
+    ],
+    ids=str,
+)
+def test_pods_that_read_a_changed_setting_are_replaced_and_no_others(
+    helm: Helm, values: Mapping[str, Any], replaced: set[tuple[str, str, str]]
+) -> None:
+    def templates(values: Mapping[str, Any]) -> dict[tuple[str, str, str], Any]:
+        found = objects_of(helm.render(values))
+        return {key: found[key]["spec"]["template"] for key in WORKLOADS}
+
+    before, after = templates({}), templates(values)
+    assert {key for key in WORKLOADS if before[key] != after[key]} == replaced
+
+
+def test_pods_with_another_etcd_of_yours_are_replaced(helm: Helm) -> None:
+    sums = set()
+    for endpoints in (ENDPOINTS, ENDPOINTS[:1]):
+        values = {"certificates": "provided", "etcd": {"enabled": False, "endpoints": endpoints}}
+        found = objects_of(helm.render(values))
+        sums |= {str(found[key]["spec"]["template"]["metadata"]["annotations"]) for key in (EXTENDER, AGENT)}
+    assert len(sums) == 4
+
+
+def test_containers_and_network_policies_follow_a_port_and_services_keep_theirs(helm: Helm) -> None:
+    """A Service names the container's port, so that 8888 stays what schedulers are told."""
+    values = {
+        "extender": {"settings": {"listen": {"port": 9001}, "ops": {"port": 9002}}},
+        "agent": {"settings": {"ops": {"port": 9003}}},
+        "keeper": {"settings": {"ops": {"port": 9004}}},
+        "monitoring": {"enabled": True},
+    }
+    found = objects_of(helm.render(values))
+    ports = {
+        key: [port["containerPort"] for port in at(found[key], f"{CONTAINER}/ports")]
+        for key in (EXTENDER, AGENT, KEEPER)
+    }
+    assert ports == {EXTENDER: [9001, 9002], AGENT: [9003], KEEPER: [9004]}
+    service = found["Service", "kubesteer", "kubesteer-extender"]["spec"]["ports"]
+    assert [(port["port"], port["targetPort"]) for port in service] == [(8888, "verbs"), (8889, "ops")]
+
+    def let_in(name: str, direction: str) -> list[int]:
+        rules = found["NetworkPolicy", "kubesteer", f"kubesteer-{name}"]["spec"][direction]
+        return [port["port"] for rule in rules for port in rule["ports"]]
+
+    assert let_in("extender", "ingress") == let_in("scheduler", "egress") == [9001]
+    assert let_in("metrics", "ingress") == [9002, 2381, 9004]
+    in_place = {"extender": values["extender"], "certificates": "provided", "scheduler": {"kind": "in-place"}}
+    found = objects_of(helm.render(in_place))
+    assert let_in("extender-in-place", "ingress") == [9001]
+
+
+def test_pods_stay_on_trusted_nodes_wherever_else_they_are_kept(helm: Helm) -> None:
+    values = {"trustedNodes": True, "etcd": {"nodeSelector": {"disk": "ssd"}, "tolerations": [SPOT]}}
+    found = objects_of(helm.render(values))
+    for spec in (
+        found[ETCD]["spec"]["template"]["spec"],
+        at(found[MAINTENANCE], "/spec/jobTemplate/spec/template/spec"),
+    ):
+        assert spec["nodeSelector"] == {
+            "disk": "ssd",
+            "kubernetes.io/os": "linux",
+            "node-restriction.kubernetes.io/kubesteer": "trusted",
+        }
+        assert [each["key"] for each in spec["tolerations"]] == ["spot", "node-role.kubernetes.io/control-plane"]
+
+
+@pytest.mark.parametrize(("values", "namespace"), [({}, "kubesteer"), ({"dashboardNamespace": "grafana"}, "grafana")])
+def test_the_dashboard_is_where_grafana_looks(helm: Helm, values: Mapping[str, Any], namespace: str) -> None:
+    found = objects_of(helm.render({"monitoring": {"enabled": True, **values}}))
+    assert ("ConfigMap", namespace, "kubesteer-dashboard") in found
 
 
 def test_prometheus_is_let_in_from_its_own_namespace(helm: Helm) -> None:

@@ -192,7 +192,14 @@ CERT_MANAGER = Bundle(
         for kind in ("certificaterequests", "certificates", "clusterissuers", "issuers")
     ),
 )
-EVERYTHING = (CONTROL_PLANE, OWN, KWOK, OLDER, KUBELET, CONTAINERD, IN_PODS, HELM, CERT_MANAGER)
+NETPOL = Bundle(
+    name="netpol",
+    module=HERE / "netpol",
+    programs=(Program("netpol", "./netpol", 1.5),),
+    own_sources=_own_sources(HERE / "netpol"),
+    static=True,
+)
+EVERYTHING = (CONTROL_PLANE, OWN, KWOK, OLDER, KUBELET, CONTAINERD, IN_PODS, HELM, CERT_MANAGER, NETPOL)
 NODES = (KUBELET, CONTAINERD, IN_PODS)
 """What real nodes need beside a control plane, and what runs in pods of a whole cluster."""
 ALWAYS = (CONTROL_PLANE, OWN, KWOK)

@@ -12,6 +12,7 @@ leaderElection:
   {{- else }}
   leaderElect: false
   {{- end }}
+enableProfiling: false
 profiles:
   - schedulerName: {{ .Values.scheduler.name }}
 extenders:
