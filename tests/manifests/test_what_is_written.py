@@ -172,6 +172,76 @@ def test_the_policies_are_about_the_account_that_agents_have() -> None:
         assert the("ValidatingAdmissionPolicyBinding", name)["spec"]["validationActions"] == ["Deny"]
 
 
+def test_a_policy_of_admission_that_cannot_be_judged_refuses_and_each_has_a_binding_that_denies() -> None:
+    policies = {
+        each.object["metadata"]["name"]: each.object["spec"]
+        for each in OBJECTS
+        if each.object["kind"] == "ValidatingAdmissionPolicy"
+    }
+    bound = {
+        each.object["spec"]["policyName"]: each.object["spec"]["validationActions"]
+        for each in OBJECTS
+        if each.object["kind"] == "ValidatingAdmissionPolicyBinding"
+    }
+    assert {name: spec["failurePolicy"] for name, spec in policies.items()} == dict.fromkeys(policies, "Fail")
+    assert bound == {name: ["Deny"] for name in policies}
+
+
+def test_a_drain_takes_one_pod_of_each_replicated_workload_and_never_all() -> None:
+    """A budget of 0 would stop every drain; an unhealthy pod never does."""
+    replicated = {
+        name: each.object["spec"]["replicas"]
+        for each in PODS
+        if each.object["spec"].get("replicas", 1) > 1
+        for name in [each.object["metadata"]["name"]]
+    }
+    assert len(replicated) == 3
+    for name, replicas in replicated.items():
+        spec = the("PodDisruptionBudget", name)["spec"]
+        assert spec.keys() == {"maxUnavailable", "unhealthyPodEvictionPolicy", "selector"}
+        assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+        assert 1 == spec["maxUnavailable"] < replicas
+
+
+def test_etcd_asks_clients_and_members_for_their_certificates() -> None:
+    [container] = the("StatefulSet", "kubesteer-etcd")["spec"]["template"]["spec"]["containers"]
+    assert {"--client-cert-auth", "--peer-client-cert-auth", "--enable-grpc-gateway=false"} <= set(container["args"])
+    assert [arg for arg in container["args"] if "pprof" in arg or "http://" in arg] == [
+        "--listen-metrics-urls=http://0.0.0.0:2381"
+    ]
+
+
+@pytest.mark.parametrize("each", [each for each in PODS if each.object["kind"] != "CronJob"], ids=str)
+def test_every_probe_has_a_timeout_of_its_own(each: Written) -> None:
+    """A second, which Kubernetes takes otherwise, passes on a busy node without a fault."""
+    for container in (pod_spec(each.object) or {})["containers"]:
+        probes = {name: probe for name, probe in container.items() if name.endswith("Probe")}
+        assert {"readinessProbe", "livenessProbe"} <= probes.keys()
+        assert all(probe.get("timeoutSeconds", 1) > 1 for probe in probes.values())
+
+
+def test_etcd_may_take_minutes_to_start_before_its_liveness_is_asked() -> None:
+    [container] = the("StatefulSet", "kubesteer-etcd")["spec"]["template"]["spec"]["containers"]
+    startup = container["startupProbe"]
+    assert startup["httpGet"] == container["livenessProbe"]["httpGet"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] == 300
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "components/second-scheduler/config.yaml",
+        "overlays/in-place/scheduler-config.yaml",
+        "overlays/dev/scheduler.yaml",
+    ],
+)
+def test_no_scheduler_lets_itself_be_profiled(file: str) -> None:
+    *_, config = yaml.safe_load_all((MANIFESTS / file).read_text())
+    if config["kind"] == "ConfigMap":
+        config = yaml.safe_load(config["data"]["config.yaml"])
+    assert config["enableProfiling"] is False
+
+
 def test_only_what_is_cluster_wide_or_reads_a_role_of_kube_system_is_outside_the_namespace() -> None:
     outside = {
         (each.object["kind"], each.object["metadata"]["name"])
