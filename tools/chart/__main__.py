@@ -10,7 +10,6 @@ import yaml
 from tools.chart.making import CHART, RuleError, made_files, read_rules, stale_files
 from tools.chart.values_table import with_table
 
-
 SCHEMA = CHART / "values.schema.json"
 
 
