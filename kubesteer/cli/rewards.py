@@ -50,6 +50,7 @@ app = App(
   kubesteer rewards explain web node-3       which outcomes, when, why
   kubesteer rewards set web node-3 --mean 0.9 --evidence 20
   kubesteer rewards reset --node node-3      node-3 was repaired
+  kubesteer rewards reset --node node-3 --context production     on a cluster with kubesteer on it
   kubesteer rewards export > rewards.yaml    a backup; for rewards.source=file too
   kubesteer rewards import rewards.yaml      what is newer in the store stays
   kubesteer rewards show --file rewards.yaml --json
@@ -174,7 +175,8 @@ def set_reward(
         return RewardRecord(node, pod_type, mean, evidence, now_s, earlier.extra if earlier else {})
 
     now_s = time.time()
-    for_good = _in_store(store, lambda opened: opened.edit({(node, pod_type): changed}, now_s=now_s))
+    changes = {(node, pod_type): changed}
+    for_good = _in_store(store, lambda opened: opened.edit(changes, now_s=now_s), writes=True)
     _say(f"set: {pod_type} on {node}: mean {mean:g}, evidence {evidence:g}")
     if for_good:
         _say(f"note: no agent has claimed {node}; until one does, this reward stays, even when the node is gone")
@@ -216,7 +218,7 @@ def reset(
         return record and emptied(record, now_s)
 
     changes = {(each.node, each.pod_type): changed for each in found}
-    _in_store(store, lambda opened: opened.edit(changes, now_s=now_s))
+    _in_store(store, lambda opened: opened.edit(changes, now_s=now_s), writes=True)
     _say(f"reset: {counted(len(found), 'pair')}")
 
 
@@ -293,7 +295,7 @@ def import_rewards(
             await opened.edit(changes, now_s=now_s)
         return len(pairs)
 
-    changed = _in_store(store, put)
+    changed = _in_store(store, put, writes=True)
     _say(f"imported: {counted(changed, 'pair')}; newer in the store, and left: {len(records) - changed}")
 
 
@@ -317,19 +319,26 @@ def _completed(options: StoreOptions | None) -> StoreOptions:
         sys.exit(str(exc))
 
 
-def _in_store(given: StoreOptions | None, action: Callable[[Store], Awaitable[Result]]) -> Result:
+def _in_store(
+    given: StoreOptions | None, action: Callable[[Store], Awaitable[Result]], *, writes: bool = False
+) -> Result:
     """Opens the store, acts, closes it. What goes wrong ends the program with one line."""
-    options = _completed(given)
 
-    async def act() -> Result:
+    async def act(options: StoreOptions) -> Result:
         store = open_store(options)
         try:
             return await action(store)
         finally:
             await store.close()
 
+    options = _completed(given)
     try:
-        return asyncio.run(act())
+        if not options.on_a_cluster:
+            return asyncio.run(act(options))
+        from kubesteer.cli.rewards_tunnel import tunnel  # noqa: PLC0415
+
+        with tunnel(options, writes=writes) as reached:
+            return asyncio.run(act(reached))
     except KubesteerError as exc:
         sys.exit(str(exc))
 

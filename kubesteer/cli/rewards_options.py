@@ -30,7 +30,11 @@ VARIABLES = {
 """Environment variable of each option that has one. What is on the command line counts before all of them."""
 
 _STORE = Group("Store", sort_key=1)
-_BELIEF = Group("Belief", sort_key=2)
+_CLUSTER = Group("Store on a cluster: any of these reaches the deployed etcd through kubectl", sort_key=2)
+_BELIEF = Group("Belief", sort_key=3)
+
+
+_OF_A_CLUSTER = ("context", "kubeconfig", "namespace", "secret", "kubectl")
 
 
 def _option(name: str, text: str) -> Parameter:
@@ -55,6 +59,22 @@ class StoreOptions:
     user: Annotated[str | None, _option("user", "etcd user.")] = None
     password_file: Annotated[Path | None, _option("password_file", "File with the user's password.")] = None
     file: Annotated[Path | None, _option("file", "A rewards file (YAML, or JSON) instead of etcd.")] = None
+    context: Annotated[str | None, Parameter(help="Of the kubeconfig; the current one.", group=_CLUSTER)] = None
+    kubeconfig: Annotated[Path | None, Parameter(help="As kubectl finds it: $KUBECONFIG.", group=_CLUSTER)] = None
+    namespace: Annotated[str | None, Parameter(help="Of the deployment; kubesteer.", group=_CLUSTER)] = None
+    secret: Annotated[
+        str | None,
+        Parameter(
+            help="With the client certificate; kubesteer-extender-etcd to read, kubesteer-agent-etcd to write.",
+            group=_CLUSTER,
+        ),
+    ] = None
+    kubectl: Annotated[str | None, Parameter(help="The program; kubectl.", group=_CLUSTER)] = None
+
+    @property
+    def on_a_cluster(self) -> bool:
+        """Whether the deployed etcd is meant."""
+        return any(getattr(self, name) is not None for name in _OF_A_CLUSTER)
 
 
 @Parameter(name="*")
@@ -84,8 +104,10 @@ class BeliefOptions:
 def completed(options: StoreOptions, environ: Mapping[str, str]) -> StoreOptions:
     """The options, and for those that nobody gave, what the environment says about the same store.
 
-    Raises InvalidSettings for a file and etcd at once.
+    Raises InvalidSettings for a file and etcd at once, or either and a cluster.
     """
+    if options.on_a_cluster:
+        return _of_a_cluster(options, environ)
     given = {each.name: value for each in fields(options) if (value := getattr(options, each.name)) is not None}
     told: dict[str, Any] = {name: environ[variable] for name, variable in VARIABLES.items() if environ.get(variable)}
     if "file" in given:
@@ -97,3 +119,12 @@ def completed(options: StoreOptions, environ: Mapping[str, str]) -> StoreOptions
         raise InvalidSettings(f"{', '.join(sources)}: give a file or etcd, not both")
     paths = {name: Path(value) if name.endswith("file") else value for name, value in told.items()}
     return replace(options, **{**paths, **given})
+
+
+def _of_a_cluster(options: StoreOptions, environ: Mapping[str, str]) -> StoreOptions:
+    """The cluster says where etcd is and gives its certificate, so the environment's store does not count."""
+    for name in VARIABLES:
+        if name != "prefix" and getattr(options, name) is not None:
+            cluster = next(each for each in _OF_A_CLUSTER if getattr(options, each) is not None)
+            raise InvalidSettings(f"--{name.replace('_', '-')}, --{cluster}: give a store or a cluster, not both")
+    return replace(options, prefix=options.prefix or environ.get(VARIABLES["prefix"]) or None)

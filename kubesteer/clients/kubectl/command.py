@@ -126,13 +126,13 @@ class Kubectl:
 
     def ask(self, pod: str, namespace: str, port: int, request: Request) -> Answer:
         """What a pod's port answers, through the API server and the kubelet: no network policy is in the way."""
-        with self._forwarded(pod, namespace, port) as local:
+        with self.forwarded(f"pod/{pod}", namespace, port) as local:
             return ask(local, request)
 
     @contextlib.contextmanager
-    def _forwarded(self, pod: str, namespace: str, port: int) -> Iterator[int]:
-        """The port on this machine's loopback that leads to the pod's."""
-        command = [*self._command, "port-forward", f"--namespace={namespace}", f"pod/{pod}", f":{port}"]
+    def forwarded(self, target: str, namespace: str, port: int) -> Iterator[int]:
+        """The port on this machine's loopback that leads to the target's, pod/NAME or service/NAME."""
+        command = [*self._command, "port-forward", f"--namespace={namespace}", target, f":{port}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603
             try:
                 yield _local_port(process, time.monotonic() + _FORWARD_S)
