@@ -18,6 +18,7 @@ from extender.settings import Settings
 from extender.settings_file import load
 from extender.settings_reference import reference
 from kubesteer.clients.output import take_over
+from kubesteer.clients.own_version import own_version
 from kubesteer.model.errors import InvalidSettings, TaskEnded
 
 _SWITCH_S = 0.001
@@ -25,6 +26,7 @@ _SWITCH_S = 0.001
 
 app = cyclopts.App(
     name="extender",
+    version=own_version,
     help="""The kubesteer scheduler extender.
 
 Examples:

@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from ipaddress import ip_address
 from random import Random
 from typing import TYPE_CHECKING
@@ -48,6 +47,7 @@ from extender.wire.arguments import MOST_NODES
 from kubesteer.clients.kubernetes.backoff import Backoff
 from kubesteer.clients.kubernetes.cluster_file import FileSource
 from kubesteer.clients.kubernetes.reviews import Reviews
+from kubesteer.clients.own_version import own_version
 from kubesteer.clients.tasks import end_of
 from kubesteer.placement.cluster_state import ClusterState
 from kubesteer.placement.engine import Engine
@@ -157,7 +157,7 @@ def build(
     warnings = PodWarnings(metrics, log, warning_sink)
     documented = FastAPI(
         title="kubesteer extender: verbs' port",
-        version=version("kubesteer"),
+        version=own_version(),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # it would send clients to the Host that they name
@@ -182,7 +182,7 @@ def build(
         metrics,
         settings.limits,
         policy,
-        version("kubesteer"),
+        own_version(),
         documented,
         most_nodes=most_nodes,
         worker=worker,

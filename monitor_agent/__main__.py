@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kubesteer.clients.output import take_over
+from kubesteer.clients.own_version import own_version
 from kubesteer.model.errors import KubesteerError
 from monitor_agent.app import run
 from monitor_agent.logs import make_log
 from monitor_agent.settings_file import load, reference
 
 _HELP = """usage: python -m monitor_agent [--config FILE]
-       python -m monitor_agent settings
+       python -m monitor_agent settings | --version
 
 The kubesteer monitor agent of one node: learns how pods fare there, and publishes its network.
 
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str]) -> None:
             _start(Path(file))
         case ["settings"]:
             sys.stdout.write(reference())
+        case ["--version"]:
+            sys.stdout.write(f"{own_version()}\n")
         case ["--help" | "-h" | "help"]:
             sys.stdout.write(_HELP)
         case _:

@@ -170,7 +170,10 @@ def builder() -> str:
         install({"buildah": "buildah"})
     found = next((program for program in BUILDERS if shutil.which(program)), None)
     if found is None:
-        raise ImageError("neither buildah nor podman is on PATH; install one of them")
+        raise ImageError(
+            "neither buildah nor podman is on PATH; install one of them: `apt-get install buildah` on Debian and Ubuntu,"
+            " `dnf install buildah` on Fedora"
+        )
     return found
 
 

@@ -78,11 +78,10 @@ def deploy(
     force_conflicts:
         Take over fields that somebody else changed by hand.
     """
-    from importlib.metadata import version  # noqa: PLC0415
-
     from kubesteer.cli.cluster.reading import Wanted, find_manifests  # noqa: PLC0415
     from kubesteer.cli.cluster.run import REFUSED, How, talk  # noqa: PLC0415
     from kubesteer.cli.cluster.run import deploy as run  # noqa: PLC0415
+    from kubesteer.clients.own_version import own_version  # noqa: PLC0415
     from kubesteer.model.errors import InvalidInput  # noqa: PLC0415
 
     try:
@@ -90,7 +89,7 @@ def deploy(
             overlay=overlay,
             image=image,
             manifests=find_manifests(manifests),
-            own_version=version("kubesteer"),
+            own_version=own_version(),
             force_conflicts=force_conflicts,
         )
     except InvalidInput as exc:

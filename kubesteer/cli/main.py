@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import cyclopts
 
+from kubesteer.clients.own_version import own_version
+
 app = cyclopts.App(
     name="kubesteer",
+    version=own_version,
     help="Steer pods to the nodes where they will do well.",
     help_epilogue="""Examples:
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Gauge
+
+from kubesteer.clients.own_version import own_version
 
 
 def tell_build(registry: CollectorRegistry) -> None:
@@ -13,12 +14,4 @@ def tell_build(registry: CollectorRegistry) -> None:
     built = Gauge(
         "kubesteer_build_info", "1; its labels tell what runs here.", ["version", "python"], registry=registry
     )
-    built.labels(_own_version(), platform.python_version()).set(1)
-
-
-def _own_version() -> str:
-    """Code that runs from its folders, not installed, has none; that stops no service."""
-    try:
-        return version("kubesteer")
-    except PackageNotFoundError:
-        return "unknown"
+    built.labels(own_version(), platform.python_version()).set(1)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .oci import Image, write_archive, write_layer
+from .packages import install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,7 @@ def base_layer(cache: Path, content: Sequence[str] = CONTENT) -> Path:
     file = _folder(cache) / f"debian-{_key(SUITE, *content, *LEFT_OUT)}.tar"
     if file.exists():
         return file
+    _require_debootstrap()
     print(f"making a root file system of {SUITE} with debootstrap: the first time about 40 s", flush=True)
     with tempfile.TemporaryDirectory(dir=_folder(cache)) as folder:
         root = Path(folder) / "root"
@@ -78,6 +80,16 @@ def base_layer(cache: Path, content: Sequence[str] = CONTENT) -> Path:
         )
         Path(folder, "tar").rename(file)
     return file
+
+
+def _require_debootstrap() -> None:
+    """Installed where this is root and there is apt-get. Raises ImageError that says what to do."""
+    install({"debootstrap": "debootstrap", "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring"})
+    instead = "or give an image with Python 3.11 that a registry here has: make image BASE=REGISTRY/python:3.11-slim"
+    if shutil.which("debootstrap") is None:
+        raise ImageError(f"debootstrap, which makes the base, is not on PATH; `apt-get install debootstrap`, {instead}")
+    if os.geteuid() != 0:
+        raise ImageError(f"debootstrap, which makes the base, works for root alone; run this as root, {instead}")
 
 
 def site_packages_layer(cache: Path, requirements: Path) -> Path:
