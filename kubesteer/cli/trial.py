@@ -61,8 +61,8 @@ def try_pods(
         sys.stdout.write(json.dumps(answers, indent=2) + "\n")
     else:
         console = Console(width=None if sys.stdout.isatty() else 130)
-        for each, answer in zip(planned.pods, answers, strict=True):
-            console.print(shown_answer(answer, each.made_by))
+        for number, (each, answer) in enumerate(zip(planned.pods, answers, strict=True)):
+            console.print(*[""] * (number > 0), shown_answer(answer, each.made_by), sep="\n")
     if not all(any(row["fits"] for row in answer["nodes"]) for answer in answers):
         sys.exit(_FITS_NOWHERE)
 

@@ -18,7 +18,7 @@ def shown_answer(answer: dict[str, Any], made_by: str = "") -> RenderableType:
     """One row a node, the best first. made_by: the workload that the pod is one of."""
     of = f" of {made_by}" if made_by else ""
     title = plain(f"{answer['pod']}{of} (type {answer['podType']})")
-    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    table = Table(box=None, title=Text(title), title_justify="left", title_style="bold")
     for heading in ("node", "score", "balance", "reward", "why"):
         table.add_column(heading, justify="left" if heading in {"node", "why"} else "right")
     best = max((row["total"] for row in answer["nodes"] if row["fits"]), default=None)
