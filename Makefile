@@ -108,10 +108,11 @@ sbom: $(INSTALLED) ## What the image is made of, as CycloneDX, the same bytes fo
 chart: $(INSTALLED) ## Make chart/templates from manifests/
 	@$(RUN) -m tools.chart
 
-docs: $(INSTALLED) ## Write what is generated: docs/settings.md, docs/agent-settings.md, docs/metrics.md
+docs: $(INSTALLED) ## Write what is generated: docs/settings.md, docs/agent-settings.md, docs/metrics.md, scheduler-config/
 	@$(RUN) -m extender settings > docs/settings.md
 	@$(RUN) -m monitor_agent settings > docs/agent-settings.md
 	@$(RUN) -m tests.metrics_page > docs/metrics.md
+	@$(RUN) -m tools.scheduler_files
 
 lock: $(INSTALLED) ## Resolve the newest versions and write the hashed requirements files
 	@$(UV) lock -q --upgrade

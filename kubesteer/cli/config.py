@@ -105,22 +105,13 @@ def make(*, options: MakeOptions | None = None, settings: Settings = None, outpu
     output:
         File to write; without it, standard output.
     """
-    from kubesteer.schedulerconfig.making import head_lines  # noqa: PLC0415
-    from kubesteer.schedulerconfig.making import make as made  # noqa: PLC0415
-    from kubesteer.schedulerconfig.reading import render  # noqa: PLC0415
-
     said = options or MakeOptions()
     try:
         if not said.words() and settings is None and sys.stdin.isatty():
             said = asked(_question)
-        answers = _answers(said, _service(settings))
-        document = made(answers)
+        text = made_text(said, settings)
     except InvalidInput as exc:
         _fail(str(exc), 1)
-    said = replace(said, minor=f"1.{answers.minor}")
-    words = [*said.words(), *(["--settings", str(settings)] if settings else [])]
-    command = shlex.join(["kubesteer", "config", "make", *words])
-    text = render(document, [f"Made by: {command}", *head_lines(answers, document)])
     if output is None:
         sys.stdout.write(text)
         return
@@ -128,6 +119,22 @@ def make(*, options: MakeOptions | None = None, settings: Settings = None, outpu
         output.write_text(text, encoding="utf-8")
     except OSError as exc:
         _fail(f"output: {exc}", 1)
+
+
+def made_text(said: MakeOptions, settings: Path | None = None) -> str:
+    """The file that these options make, with the command at its head. Raises InvalidInput."""
+    from kubesteer.schedulerconfig.making import head_lines  # noqa: PLC0415
+    from kubesteer.schedulerconfig.making import make as made  # noqa: PLC0415
+    from kubesteer.schedulerconfig.reading import render  # noqa: PLC0415
+
+    answers = _answers(said, _service(settings))
+    document = made(answers)
+    words = [
+        *replace(said, minor=f"1.{answers.minor}").words(),
+        *(["--settings", str(settings)] if settings else []),
+    ]
+    command = shlex.join(["kubesteer", "config", "make", *words])
+    return render(document, [f"Made by: {command}", *head_lines(answers, document)])
 
 
 def _answers(said: MakeOptions, service: Service) -> Answers:

@@ -31,7 +31,7 @@ def check(
         fix = f"write a {KIND}; see `kubesteer config make`"
         return [error("type", "", document, "the file is no object", fix)]
     findings = list(head(document))
-    if document.get("kind") not in {KIND, POLICY, None}:
+    if document.get("kind") not in (KIND, POLICY, None):
         return findings
     config, mistyped = conform(document, schema(minor))
     ours = tell(config.get("extenders", []), service or Service(), url)

@@ -8,7 +8,7 @@ from kubesteer.model.errors import InvalidInput
 
 OLDEST = 29
 """From 1.29 on there is only kubescheduler.config.k8s.io/v1."""
-TESTED = (34, 37)
+TESTED = (34, 35, 36, 37)
 """The minors whose real kube-scheduler the tests load every file with."""
 NEWEST = TESTED[-1]
 

@@ -38,7 +38,7 @@ def _parts(config_map: Mapping[str, Any]) -> Iterator[tuple[str, Reading]]:
 
 
 def _is_configuration(document: Any) -> bool:
-    return isinstance(document, Mapping) and document.get("kind") in {KIND, POLICY}
+    return isinstance(document, Mapping) and document.get("kind") in (KIND, POLICY)
 
 
 def _name(config_map: Mapping[str, Any]) -> str:

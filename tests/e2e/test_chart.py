@@ -424,7 +424,7 @@ def test_the_second_scheduler_is_of_the_clusters_own_version(helm: Helm, version
     assert image == f"registry.k8s.io/kube-scheduler:{tag}"
 
 
-@pytest.mark.parametrize("minor", range(TESTED[0], TESTED[1] + 2))
+@pytest.mark.parametrize("minor", range(TESTED[0], TESTED[-1] + 2))
 def test_kubesteers_weight_is_half_of_the_minors(helm: Helm, minor: int) -> None:
     want = share_weight(0.5, default_weights(minor))
     by_cluster = objects_of(helm.render({}, version=f"v1.{minor}.0"))
@@ -475,7 +475,7 @@ def test_a_package_has_what_is_needed_and_nothing_else(helm: Helm, tmp_path: Pat
     assert objects_of(helm.render(values, chart=package)) == objects_of(helm.render(values))
 
 
-def test_every_object_is_valid_by_the_schemas_of_both_minors(helm: Helm, kustomize: Callable[[Variant], str]) -> None:
+def test_every_object_is_valid_by_the_schemas_of_each_minor(helm: Helm, kustomize: Callable[[Variant], str]) -> None:
     """Strictly: a field that the version does not have is a fault. Operators' kinds have no schema here."""
     both = [rendered for each in VARIANTS.values() for rendered in (helm.render(each.values), kustomize(each))]
     things = {json.dumps(thing) for rendered in both for thing in yaml.safe_load_all(rendered) if thing}

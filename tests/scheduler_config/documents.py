@@ -133,6 +133,7 @@ REFUSED = {
         ),
         ("no-kubeconfig clientConnection.kubeconfig", f"weight-small {E0}.weight"),
     ),
+    "a kind that is a list": Case(document(kind=["a"]), ("kind kind",)),
     "another kind": Case({"kind": "Deployment", "apiVersion": "apps/v1"}, ("api-version apiVersion", "kind kind")),
     "extenders in a profile": Case(
         document(extenders=None, profiles=[profile("default-scheduler") | {"extenders": [entry()]}]),

@@ -27,6 +27,7 @@ EXAMPLES = """\
 examples:
   python -m tools.cluster build          etcd, Kubernetes 1.37 and KWOK: about 8 minutes on 2 cores the first time
   python -m tools.cluster build older    an older API server and scheduler, for tests of compatibility
+  python -m tools.cluster build scheduler-1.35 scheduler-1.36    the schedulers between, which only read files
   python -m tools.cluster nodes          what real nodes need: Debian packages, kubelet, containerd, images
   python -m tools.cluster up --nodes 5   a control plane with 5 KWOK nodes of 10 Gbit/s; stays until `down`
   python -m tools.cluster up --nodes 0 --real-nodes 3   a whole cluster of three real nodes; needs root

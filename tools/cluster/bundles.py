@@ -142,6 +142,16 @@ OLDER = Bundle(
     ),
     stamp_kubernetes_version=True,
 )
+SCHEDULERS = tuple(
+    Bundle(
+        name=f"scheduler-{minor}",
+        module=HERE / f"scheduler-{minor}",
+        programs=(Program("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", 3.5),),
+        stamp_kubernetes_version=True,
+    )
+    for minor in ("1.35", "1.36")
+)
+"""The minors between, of which only the scheduler's reading of its configuration is tested."""
 KUBELET = Bundle(
     name="kubelet",
     module=HERE / "kubelet",
@@ -199,7 +209,10 @@ NETPOL = Bundle(
     own_sources=_own_sources(HERE / "netpol"),
     static=True,
 )
-EVERYTHING = (CONTROL_PLANE, OWN, KWOK, OLDER, KUBELET, CONTAINERD, IN_PODS, HELM, CERT_MANAGER, NETPOL)
+EVERYTHING = (
+    *(CONTROL_PLANE, OWN, KWOK, OLDER, *SCHEDULERS, KUBELET, CONTAINERD),
+    *(IN_PODS, HELM, CERT_MANAGER, NETPOL),
+)
 NODES = (KUBELET, CONTAINERD, IN_PODS)
 """What real nodes need beside a control plane, and what runs in pods of a whole cluster."""
 ALWAYS = (CONTROL_PLANE, OWN, KWOK)
