@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
+from extender.arrivals import Arrivals
 from extender.decisions import Decisions
 from extender.explaining.process import ProcessWorker, ThreadWorker, Worker
 from extender.faults import Faults
@@ -79,6 +80,7 @@ class Parts:
     node_states: NodeStates
     node_states_source: RewardSource | None
     state: ClusterState
+    arrivals: Arrivals
     decisions: Decisions
     health: Health
     metrics: Metrics
@@ -201,6 +203,7 @@ def build(
         node_states,
         node_states_source,
         state,
+        Arrivals(state, settings.cluster.schedulers),
         decisions,
         health,
         metrics,
@@ -265,7 +268,7 @@ async def serve(
     async with contextlib.AsyncExitStack() as cleanup:
         cleanup.push_async_callback(tasks.end)
         cleanup.push_async_callback(parts.worker.end)
-        tasks.need("cluster", partial(parts.cluster.run, parts.state), stop)
+        tasks.need("cluster", partial(parts.cluster.run, parts.arrivals), stop)
         tasks.keep("rewards", parts.rewards.run)
         tasks.keep("parents", parts.parents.run)
         tasks.keep("warnings", parts.warnings.run)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from extender.server.expiry import certificate_files, expiry_s
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -53,5 +55,13 @@ def add_gauges(parts: Parts, view: RewardView, unix_s: Callable[[], float]) -> N
         "node_states_oldest_age_seconds",
         "Age of the oldest of the agents' last words.",
         lambda: age(parts.health.oldest_node_state_age_s()),
+    )
+    counter("pods_placed", "Pods of cluster.schedulers that were seen to get a node.", lambda: parts.arrivals.placed)
+    gauge("pods_faulty", "Pods that wait because a scheduler had a fault with them.", lambda: parts.arrivals.faulty)
+    parts.metrics.gauges(
+        "certificate_file_expiry_seconds",
+        "Until the certificate in a file of the settings ends; at 0 and below it has.",
+        "file",
+        {str(file): lambda file=file: expiry_s(file) - unix_s() for file in certificate_files(parts.settings)},  # type: ignore[misc]
     )
     gauge("charges", "Pods promised and not seen by the watch yet.", lambda: len(state.promises))

@@ -12,7 +12,7 @@ from kubesteer.clients.kept_counter import KeptCounter
 from kubesteer.placement.verdicts import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _LATENCY_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _CANDIDATES = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
@@ -107,6 +107,12 @@ class Metrics:
     def counter(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """A counter that somebody else keeps, read when it is asked for."""
         KeptCounter(self.registry, f"kubesteer_{name}", meaning, value)
+
+    def gauges(self, name: str, meaning: str, label: str, values: Mapping[str, Callable[[], float]]) -> None:
+        """One gauge for each value of a label."""
+        family = Gauge(f"kubesteer_{name}", meaning, [label], registry=self.registry)
+        for of, value in values.items():
+            family.labels(of).set_function(value)
 
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """A gauge that is read when it is asked for."""

@@ -137,6 +137,11 @@ class Cluster(_Group):
         "not ask a person.",
     )
     context: Text | None = Field(None, description="Context in it; none takes the current one.")
+    schedulers: tuple[Text, ...] = Field(
+        ("kubesteer",),
+        description="schedulerName of the pods that kubesteer ought to be asked about; metrics and an alert tell where "
+        "it is not.",
+    )
     stale_after_s: float = Field(
         120.0,
         gt=90,

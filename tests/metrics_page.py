@@ -42,7 +42,8 @@ def keeper_metrics() -> KeeperMetrics:
 
 async def registries() -> Mapping[str, list[Metric]]:
     """What each service tells, by service."""
-    extender = service().parts.metrics.registry
+    tls = {name: f"/etc/kubesteer/server/tls.{end}" for name, end in (("cert_file", "crt"), ("key_file", "key"))}
+    extender = service(tls=tls).parts.metrics.registry
     async with FakeApi() as api:
         store = MemoryColumnStore(MemoryStore("/kubesteer"), node=NODE, holder="agent-1")
         async with agent_on(api, store) as running:

@@ -60,6 +60,7 @@ class PodSummary:
         news of another failed attempt.
     fault: what on the pod can never be right, such as an annotation that the runtime would refuse; no node takes it.
     override: what its annotations choose for it alone; None where they choose nothing.
+    scheduler: its schedulerName.
     """
 
     uid: str
@@ -76,6 +77,7 @@ class PodSummary:
     unscheduled: str = ""
     fault: str | None = None
     override: Override | None = None
+    scheduler: str = ""
 
 
 def summarise_pod(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodSummary:
@@ -100,6 +102,7 @@ def summarise_pod(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodSu
         unscheduled=_unscheduled(status.conditions if status else None),
         fault=annotation_fault(pod, network),
         override=pod_override(metadata.annotations),
+        scheduler=spec.scheduler_name or "",
     )
 
 

@@ -20,15 +20,13 @@ __all__ = ["binaries", "node_binaries"]
 
 READY = 'kubesteer_ready{pod="a"}', 'kubesteer_ready{pod="b"}', 'kubesteer_ready{pod="c"}'
 ASKED = 'kubesteer_request_seconds_count{pod="a", verb="filter"}'
-PLACED, PLACED_BY_ANOTHER, REFUSED = (
-    f'scheduler_schedule_attempts_total{{profile="{profile}", result="{result}"}}'
-    for profile, result in (
-        ("kubesteer", "scheduled"),
-        ("default-scheduler", "scheduled"),
-        ("kubesteer", "unschedulable"),
-    )
+PLACED, FAULTY = 'kubesteer_pods_placed_total{pod="a"}', 'kubesteer_pods_faulty{pod="a"}'
+KEEPERS, OWN = (
+    'kubesteer_certificate_expiry_seconds{secret="kubesteer-etcd-server"}',
+    'kubesteer_certificate_file_expiry_seconds{pod="a", file="/etc/kubesteer/server/tls.crt"}',
 )
 STEADY, GROWING = "5+0x60", "0+60x60"
+DAY_S = 86_400
 """An hour in minutes: a counter that stands still, and one that counts one a second."""
 
 
@@ -68,11 +66,19 @@ def test_prometheus_takes_every_rule(rules: Path) -> None:
         ),
         pytest.param("KubesteerNoSpare", {READY[0]: "1x60"}, False, id="one, by choice"),
         pytest.param("KubesteerNotAsked", {PLACED: GROWING, ASKED: STEADY}, True, id="pods are placed, nobody asks"),
-        pytest.param("KubesteerNotAsked", {PLACED: GROWING}, True, id="no extender is seen at all"),
+        pytest.param("KubesteerNotAsked", {PLACED: GROWING}, True, id="nobody ever asked"),
         pytest.param("KubesteerNotAsked", {PLACED: GROWING, ASKED: GROWING}, False, id="placed and asked"),
         pytest.param("KubesteerNotAsked", {PLACED: STEADY, ASKED: STEADY}, False, id="a quiet cluster"),
-        pytest.param("KubesteerNotAsked", {PLACED_BY_ANOTHER: GROWING, ASKED: STEADY}, False, id="another scheduler's"),
-        pytest.param("KubesteerNotAsked", {REFUSED: GROWING, ASKED: STEADY}, False, id="pods that fit nowhere"),
+        pytest.param("KubesteerNotAsked", {PLACED: "0+1x60", ASKED: STEADY}, True, id="one pod a minute"),
+        pytest.param(
+            "KubesteerNotAsked", {FAULTY: "1x60", ASKED: STEADY}, True, id="pods wait for a scheduler's fault"
+        ),
+        pytest.param(
+            "KubesteerNotAsked", {FAULTY: "1x60", ASKED: GROWING}, False, id="one waits, others are asked about"
+        ),
+        pytest.param("KubesteerNotAsked", {FAULTY: "0x60", ASKED: STEADY}, False, id="pods that fit nowhere"),
+        pytest.param("KubesteerCertificateEnds", {KEEPERS: f"{11 * DAY_S}x120"}, False, id="a Secret with 11 days"),
+        pytest.param("KubesteerCertificateEnded", {OWN: f"{2 * DAY_S}x120"}, False, id="a file with two days"),
     ],
 )
 def test_an_alert_fires_when_it_should_and_else_does_not(
@@ -95,6 +101,45 @@ def test_an_alert_fires_when_it_should_and_else_does_not(
                 "alert_rule_test": [
                     {"eval_time": "55m", "alertname": alert, "exp_alerts": [expected] if fires else []},
                 ],
+            }
+        ],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump(test))
+    promtool("test", "rules", str(file))
+
+
+@pytest.mark.parametrize(
+    ("series", "alert", "where"),
+    [
+        (KEEPERS, "KubesteerCertificateEnds", {"secret": "kubesteer-etcd-server"}),
+        (OWN, "KubesteerCertificateEnds", {"file": "/etc/kubesteer/server/tls.crt"}),
+        (KEEPERS, "KubesteerCertificateEnded", {"secret": "kubesteer-etcd-server"}),
+        (OWN, "KubesteerCertificateEnded", {"file": "/etc/kubesteer/server/tls.crt"}),
+    ],
+)
+def test_a_certificate_that_ends_is_named_whoever_made_it(
+    rules: Path, tmp_path: Path, series: str, alert: str, where: dict[str, str]
+) -> None:
+    """In 20 hours it is below both limits."""
+    [rule] = [
+        each
+        for group in yaml.safe_load(rules.read_text())["groups"]
+        for each in group["rules"]
+        if each["alert"] == alert
+    ]
+    summary = rule["annotations"]["summary"]
+    summary = summary.replace("{{ $labels.secret }}{{ $labels.file }}", next(iter(where.values())))
+    annotations = rule["annotations"] | {"summary": summary.replace("{{ $value | humanizeDuration }}", "20h 0m 0s")}
+    expected = {"exp_labels": rule["labels"] | where, "exp_annotations": annotations}
+    test = {
+        "rule_files": [str(rules)],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": series, "values": "72000x120"}],
+                "alert_rule_test": [{"eval_time": "100m", "alertname": alert, "exp_alerts": [expected]}],
             }
         ],
     }

@@ -22,7 +22,6 @@ OTHERS = {
     "up": {"job"},
     "process_resident_memory_bytes": {"job", "namespace"},
     "process_cpu_seconds_total": {"job", "namespace"},
-    "scheduler_schedule_attempts_total": {"profile", "result"},
     "etcd_server_has_leader": {"job"},
     "etcd_mvcc_db_total_size_in_bytes": {"job"},
     "etcd_server_quota_backend_bytes": {"job"},

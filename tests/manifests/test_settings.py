@@ -96,6 +96,7 @@ VARIABLES = sorted(
     {name for file in MANIFESTS.rglob("*.yaml") for name in re.findall(r"name: (KUBESTEER_\w+)", file.read_text())}
 )
 VALUES = {
+    "KUBESTEER_CLUSTER__SCHEDULERS": '["default-scheduler"]',
     "KUBESTEER_REWARDS__ENDPOINTS": '["etcd-0.example.com:2379", "etcd-1.example.com:2379"]',
     "KUBESTEER_AGENT_STORE__ENDPOINTS": '["etcd-0.example.com:2379", "etcd-1.example.com:2379"]',
     "KUBESTEER_AGENT_NETWORK__MARK": "both",

@@ -127,7 +127,7 @@ class Service:
 
     def put_pod(self, api_object: Json) -> None:
         """What the watch does when it tells of a pod."""
-        self.parts.state.put_pod(pod_numbers(api_object))
+        self.parts.arrivals.put_pod(pod_numbers(api_object))
 
 
 def service(

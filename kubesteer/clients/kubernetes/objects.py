@@ -98,6 +98,7 @@ class PodSpec(Part):
     resources: Resources | None = None
     node_name: str | None = None
     host_network: bool | None = None
+    scheduler_name: str | None = None
     priority: int | None = None
     tolerations: list[Toleration] | None = None
 
