@@ -5,6 +5,7 @@ SHELL := /bin/bash
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 RUN := $(BIN)/python
+PACKAGES := .venv/.packages
 INSTALLED := .venv/.installed
 NODES ?= 0
 KWOK_NODES ?= $(if $(filter-out 0,$(NODES)),0,3)
@@ -16,12 +17,17 @@ help: ## This list
 	@echo "fetching uv (no uv on PATH) ..."
 	@python3 -m venv .tools && .tools/bin/pip install -q --disable-pip-version-check 'uv>=0.5'
 
-$(INSTALLED): requirements-dev.lock pyproject.toml | $(filter .tools/bin/uv,$(UV))
+$(PACKAGES): requirements-dev.lock pyproject.toml | $(filter .tools/bin/uv,$(UV))
 	@echo "installing kubesteer and its tools into .venv (about 20 s with an empty cache) ..."
 	@[ -x $(BIN)/python ] || $(UV) venv -q --python '>=3.11' .venv
 	@# Wheels only: nothing of a package runs while it is installed. etcd3, an extra, has none.
 	@$(UV) pip install -q --python $(BIN)/python --require-hashes --only-binary :all: --no-binary etcd3 -r requirements-dev.lock
 	@$(UV) pip install -q --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+# The compiled helper where there is a compiler; without one everything works, slower.
+$(INSTALLED): $(PACKAGES) extender/wire/_names.c
+	@$(RUN) -m extender.wire.compile_names
 	@touch $@
 
 install: $(INSTALLED) ## Everything kubesteer needs, into .venv
@@ -57,8 +63,8 @@ node-binaries: cluster-binaries ## What real nodes need: Debian packages (as roo
 e2e: node-binaries ## Against the real kube-scheduler, API server, etcd, kubelet and containerd
 	@$(RUN) -m pytest tests/e2e tests/network_probes --override-ini addopts= -q -ra -p no:schemathesis --timeout 600
 
-image: $(INSTALLED) ## Build localhost/kubesteer (IMAGE= another name, BASE= another base; `local` makes one)
-	@$(RUN) -m tools.image $(if $(IMAGE),--name $(IMAGE)) $(if $(BASE),--base $(BASE))
+image: $(INSTALLED) ## Build localhost/kubesteer (IMAGE= another name; BASE= BUILD_BASE= other bases; BASE=local makes both)
+	@$(RUN) -m tools.image $(if $(IMAGE),--name $(IMAGE)) $(if $(BASE),--base $(BASE)) $(if $(BUILD_BASE),--build-base $(BUILD_BASE))
 
 cluster: $(if $(filter-out 0,$(NODES)),node-binaries,cluster-binaries) ## Start the real control plane and leave it running; NODES=3, as root: a whole cluster, kubesteer's image in it
 	@$(if $(filter-out 0,$(NODES)),image=$$($(RUN) -m tools.image --cached); )\
@@ -125,5 +131,6 @@ hooks: $(INSTALLED) ## Run `make lint types arrows` before each commit
 clean: ## Remove what was installed and built here
 	rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f extender/wire/*.so
 
 .PHONY: help install run try test lint types arrows check cluster-binaries node-binaries e2e image cluster cluster-down deploy undeploy status bench bench-short bench-rewards availability bench-agent demo-rewards fuzz audit sbom chart docs lock hooks clean

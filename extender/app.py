@@ -45,6 +45,7 @@ from extender.server.tls import fresh_tls, keep_tls_fresh
 from extender.tasks import Tasks
 from extender.warnings import PodWarnings, WarningSink
 from extender.wire.arguments import MOST_NODES
+from extender.wire.names import finder
 from kubesteer.clients.kubernetes.backoff import Backoff
 from kubesteer.clients.kubernetes.cluster_file import FileSource
 from kubesteer.clients.kubernetes.reviews import Reviews
@@ -173,6 +174,7 @@ def build(
         boot_id=secrets.token_hex(4),
         warnings=warnings,
         most_nodes=most_nodes,
+        find=finder(state.table),
     )
     prefix = settings.listen.path_prefix
     documented.include_router(routes.router(prefix))

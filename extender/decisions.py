@@ -16,10 +16,10 @@ from extender.wire.arguments import NamesArguments
 from extender.wire.reasons import NO_REASONS, ReasonWriter, write_reasons
 from kubesteer.model.cluster import PodSummary, summarise_node, summarise_pod, unusable_pod
 from kubesteer.model.errors import InvalidInput, InvalidQuantity
-from kubesteer.placement.candidates import Asked, GivenNodes, Moment, NamedNodes
+from kubesteer.placement.candidates import Asked, Found, GivenNodes, Moment, NamedNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,11 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FilterAnswer:
-    """The bytes to send, and the decision behind them. offered: names as JSON and list, where some fell."""
+    """The bytes to send, and the decision behind them.
+
+    offered: where some fell the names as JSON, as a list, and found as theirs were.
+    """
 
     body: bytes
     decision: FilterDecision
-    offered: tuple[bytes, list[str]] | None = None
+    offered: tuple[bytes, list[str], Found | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,7 @@ class Decisions:
         elif len(passed) == len(names):
             body = answers.filter_names(arguments.raw_names, failed, unresolvable)
         else:
-            offered_names = [names[p] for p in passed.tolist()]
-            offered = answers.encode_names(offered_names), offered_names
+            offered = self._offered(arguments, passed)
             body = answers.filter_names(offered[0], failed, unresolvable)
         return FilterAnswer(body, decision, offered)
 
@@ -103,11 +105,22 @@ class Decisions:
             raise InvalidInput(f"NodeNames is null and the cluster has {table.node_count} nodes; name at most {most}")
         return NamedNodes([table.names[row] for row in np.flatnonzero(table.known).tolist()])
 
+    def _offered(self, arguments: NamesArguments, passed: NDArray[np.intp]) -> tuple[bytes, list[str], Found | None]:
+        """The names that are left. A row may have lost its name with a promise that ended just now."""
+        names, positions, found, table = arguments.names, passed, arguments.found, self._flow.state.table
+        if found is not None and found.names_version == table.names_version:
+            found = Found(found.rows[passed], found.names_version)
+            names, positions = table.names, found.rows
+        else:
+            found = None
+        offered = [names[p] for p in positions.tolist()]
+        return answers.encode_names(offered), offered, found
+
     def _are_known(self, rows: NDArray[np.intp]) -> bool:
         """Every candidate is a node, so its row has its name; one of a node that is gone may end with a promise."""
         return bool(self._flow.state.table.known.take(rows).all())
 
-    def _reasons(self, decision: FilterDecision, names: list[str]) -> tuple[bytes, bytes]:
+    def _reasons(self, decision: FilterDecision, names: Sequence[str]) -> tuple[bytes, bytes]:
         """Why candidates are refused, by name: those where evicting pods could help, and those where not."""
         if decision.filtered.fitting == len(names):
             return NO_REASONS, NO_REASONS
@@ -116,17 +129,14 @@ class Decisions:
         if not self._are_known(rows):
             return write_reasons(names, verdicts, resolvable), write_reasons(names, verdicts, unresolvable)
         table, write = self._flow.state.table, self._refusals.write
-        return (
-            write(table, rows, names, verdicts, resolvable),
-            write(table, rows, names, verdicts, unresolvable),
-        )
+        return write(table, rows, verdicts, resolvable), write(table, rows, verdicts, unresolvable)
 
     def _moment(self) -> Moment:
         return Moment(self._unix_s(), self._clock(), self._is_synced())
 
     def _asked(self, arguments: Arguments) -> Asked:
         if isinstance(arguments, NamesArguments):
-            return NamedNodes(arguments.names)
+            return NamedNodes(arguments.names, arguments.found)
         network = self._flow.engine.policy.network
         return GivenNodes([summarise_node(node, network) for node in arguments.nodes])
 

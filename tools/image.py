@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ BED_NAME = "localhost/bed/kubesteer:1"
 BUILDERS = ("buildah", "podman")
 KEPT = 3
 """Archives in the cache, 110 MB each."""
-BUILD_CONTENT = ("python3", "python3-pip")
+BUILD_CONTENT = ("python3", "python3-pip", "libpython3-dev", "gcc", "libc6-dev")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PULL_WITHIN_S = 60.0
 EXAMPLES = """\
@@ -55,11 +56,12 @@ def main() -> int:
                 file = archive(cache)
             print(file)
             return 0
-        if arguments.base == "local" or (arguments.base is None and not can_pull(containerfile_base())):
+        if arguments.base == "local" or (arguments.base is None and not all(map(can_pull, containerfile_bases()))):
             print("base: a root file system that debootstrap makes here", flush=True)
             build(arguments.name, local_bases(cache))
         else:
-            build(arguments.name, ["--build-arg", f"BASE={arguments.base}"] if arguments.base else [])
+            given = {"BASE": arguments.base, "BUILD_BASE": arguments.build_base}
+            build(arguments.name, [f"--build-arg={name}={base}" for name, base in given.items() if base])
         if arguments.archive is not None:
             push(arguments.name, arguments.archive)
     except (ImageError, PackagesError, OSError) as error:
@@ -78,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--name", default=default_name(), help="of the image (default: %(default)s)")
     top.add_argument("--base", help="base image, or `local` (default: the Containerfile's, or local without it)")
+    top.add_argument("--build-base", help="what it is built on, with the same Python (default: the Containerfile's)")
     top.add_argument("--archive", type=Path, metavar="FILE", help="write the image there too, as an OCI archive")
     top.add_argument(
         "--cached", action="store_true", help="build from local bases what is not in the cache; print its archive"
@@ -114,7 +117,7 @@ def content_key(root: Path = ROOT) -> str:
     for name in CONTENTS:
         top = root / name
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so":
                 digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -143,9 +146,8 @@ def can_pull(base: str) -> bool:
         return False
 
 
-def containerfile_base() -> str:
-    lines = (ROOT / "Containerfile").read_text().splitlines()
-    return next(line.removeprefix("ARG BASE=") for line in lines if line.startswith("ARG BASE="))
+def containerfile_bases() -> list[str]:
+    return re.findall(r"^ARG (?:BUILD_)?BASE=(\S+)", (ROOT / "Containerfile").read_text(), re.MULTILINE)
 
 
 def local_bases(cache: Path) -> list[str]:

@@ -15,6 +15,7 @@ from extender.explaining.work import Explain, Read
 from extender.routes import schemas
 from extender.routes.access import DETAILS
 from extender.routes.body import BodyReader
+from extender.wire.names import IS_COMPILED
 from kubesteer.model.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -69,9 +70,9 @@ def ops_app(
     async def metrics_page() -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/version", tags=["ops"], summary="Version of kubesteer")
-    async def version_page() -> dict[str, str]:
-        return {"version": version}
+    @app.get("/version", tags=["ops"], summary="Version of kubesteer; whether names are found by compiled code")
+    async def version_page() -> dict[str, str | bool]:
+        return {"version": version, "compiled_names": IS_COMPILED}
 
     @app.post("/explain", tags=["ops"], openapi_extra=schemas.EXPLAIN, summary="Each term of each node's score")
     async def explain(request: Request) -> Response:

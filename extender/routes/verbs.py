@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from extender.routes.shortcut import Endpoint
     from extender.settings import Limits
     from extender.warnings import PodWarnings
+    from extender.wire.names import Finder
 
 _JSON, _CLOSE = (b"content-type", b"application/json"), (b"connection", b"close")
 
@@ -59,9 +60,10 @@ class Verbs:
         boot_id: str,
         warnings: PodWarnings,
         most_nodes: Callable[[], int],
+        find: Finder,
         perf_s: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """most_nodes: a request may name now."""
+        """most_nodes: a request may name now. find: finds names in the node table."""
         self._decisions = decisions
         self._metrics = metrics
         self._log = log
@@ -70,7 +72,7 @@ class Verbs:
         self._warnings = warnings
         self._perf_s = perf_s
         self._serial = itertools.count(1)
-        self._reader = ArgumentsReader(names_body_bytes=limits.names_body_bytes, most_nodes=most_nodes)
+        self._reader = ArgumentsReader(names_body_bytes=limits.names_body_bytes, most_nodes=most_nodes, find=find)
         self._large = LargeBodies(
             ArgumentsReader(names_body_bytes=limits.names_body_bytes, most_nodes=most_nodes),
             most_bytes=limits.nodes_body_bytes,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 
+from extender.wire.names import Finder, SentNames, find_nothing
 from kubesteer.clients.kubernetes.mistyped import told
 from kubesteer.clients.kubernetes.objects import Node, Pod
 from kubesteer.model.errors import InvalidInput
+from kubesteer.placement.candidates import Found
 
 _NULL = msgspec.Raw(b"null")
 """Raw equals Raw only, never bytes."""
@@ -49,11 +51,15 @@ class _RawNodeList(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class NamesArguments:
-    """One request with names (nodeCacheCapable true): the candidates in order, and the same as JSON."""
+    """One request with names (nodeCacheCapable true): the candidates in order, and the same as JSON.
+
+    found: their rows in the node table, where reading found them.
+    """
 
     pod: Pod
-    names: list[str]
+    names: Sequence[str]
     raw_names: bytes
+    found: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +81,20 @@ class ArgumentsReader:
     So a caller that gets the same Pod or the same list again, by identity, knows that its bytes were the same.
     """
 
-    def __init__(self, *, names_body_bytes: int, most_nodes: Callable[[], int] = lambda: MOST_NODES) -> None:
+    def __init__(
+        self,
+        *,
+        names_body_bytes: int,
+        most_nodes: Callable[[], int] = lambda: MOST_NODES,
+        find: Finder = find_nothing,
+    ) -> None:
         """names_body_bytes: the most that a body with names, or the pod in any body, may have.
 
-        most_nodes: the most candidates, now.
+        most_nodes: the most candidates, now. find: finds names without decoding them.
         """
         self._names_body_bytes = names_body_bytes
         self._most_nodes = most_nodes
+        self._find = find
         self._args = msgspec.json.Decoder(_Args)
         self._any_case = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._pod = msgspec.json.Decoder(Pod)
@@ -90,7 +103,7 @@ class ArgumentsReader:
         self._node_list = msgspec.json.Decoder(_RawNodeList)
         self._node = msgspec.json.Decoder(Node)
         self._last_pod: tuple[bytes, Pod] | None = None
-        self._last_names: tuple[bytes, list[str]] | None = None
+        self._last_names: tuple[bytes, Sequence[str], Found | None] | None = None
 
     def read(self, body: bytes) -> Arguments:
         """The arguments in a body. Raises InvalidInput naming what is wrong, BodyTooLarge before it is decoded."""
@@ -117,8 +130,7 @@ class ArgumentsReader:
             raise InvalidInput("Pod is missing or null; send the pod that is to be placed")
         pod = self._pod_in(bytes(args.pod))
         if args.node_names != _NULL:
-            raw_names = bytes(args.node_names)
-            return NamesArguments(pod, self._names_in(raw_names), raw_names)
+            return self._with_names(pod, bytes(args.node_names))
         if args.nodes == _NULL:
             return pod
         _require_utf8(args.nodes, "Nodes")
@@ -127,9 +139,9 @@ class ArgumentsReader:
         nodes = [_decoded(self._node, raw, f"Nodes.items[{i}]") for i, raw in enumerate(raw_nodes)]
         return NodesArguments(pod, [node.metadata.name for node in nodes], nodes, [bytes(raw) for raw in raw_nodes])
 
-    def expect_names(self, raw_names: bytes, names: list[str]) -> None:
+    def expect_names(self, raw_names: bytes, names: Sequence[str], found: Found | None = None) -> None:
         """These names were just sent to the scheduler, and will come back."""
-        self._last_names = (raw_names, names)
+        self._last_names = (raw_names, names, found)
 
     def pod_named_in(self, body: bytes) -> str | None:
         """Namespace and name of the pod in a body that may be of no other use; None where they cannot be read."""
@@ -152,7 +164,7 @@ class ArgumentsReader:
             return None
         raw_names = body[end + len(_AFTER_POD) - 1 : -1]
         try:
-            return NamesArguments(self._pod_in(body[len(_BEFORE_POD) : end + 1]), self._names_in(raw_names), raw_names)
+            return self._with_names(self._pod_in(body[len(_BEFORE_POD) : end + 1]), raw_names)
         except InvalidInput:
             return None
 
@@ -173,13 +185,16 @@ class ArgumentsReader:
         self._last_pod = (raw, pod)
         return pod
 
-    def _names_in(self, raw: bytes) -> list[str]:
+    def _with_names(self, pod: Pod, raw: bytes) -> NamesArguments:
+        names, found = None, None
         if self._last_names is not None and self._last_names[0] == raw:
-            return self._last_names[1]
-        names: list[str] = _decoded(self._names, raw, "NodeNames")
-        _check_count(names, "NodeNames", self._most_nodes())
-        self._last_names = (raw, names)
-        return names
+            _, names, found = self._last_names
+        found = self._find(raw, found)
+        if names is None:
+            names = _decoded(self._names, raw, "NodeNames") if found is None else SentNames(raw, len(found.rows))
+            _check_count(names, "NodeNames", self._most_nodes())
+        self._last_names = (raw, names, found)
+        return NamesArguments(pod, names, raw, found)
 
     def _fields(self, body: bytes, *, any_case: bool) -> _Args:
         args: _Args = _decoded(self._args, body, "body")

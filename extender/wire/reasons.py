@@ -24,10 +24,15 @@ _encode = msgspec.json.Encoder().encode
 
 def write_reasons(names: Sequence[str], verdicts: Verdicts, positions: NDArray[np.intp]) -> bytes:
     """For candidates of any names, all of them refused."""
-    if not len(positions):
-        return NO_REASONS
-    listed = names if len(positions) == len(names) else [names[p] for p in positions.tolist()]
-    return _encode(dict(zip(listed, verdicts.reasons(positions), strict=True)))
+    return _written([names[p] for p in positions.tolist()], verdicts, positions)
+
+
+def _one_by_one(table: NodeTable, rows: NDArray[np.intp], verdicts: Verdicts, positions: NDArray[np.intp]) -> bytes:
+    return _written([table.names[row] for row in rows[positions].tolist()], verdicts, positions)
+
+
+def _written(names: Sequence[str], verdicts: Verdicts, positions: NDArray[np.intp]) -> bytes:
+    return _encode(dict(zip(names, verdicts.reasons(positions), strict=True))) if names else NO_REASONS
 
 
 class ReasonWriter:
@@ -46,7 +51,6 @@ class ReasonWriter:
         self,
         table: NodeTable,
         rows: NDArray[np.intp],
-        names: Sequence[str],
         verdicts: Verdicts,
         positions: NDArray[np.intp],
     ) -> bytes:
@@ -56,10 +60,10 @@ class ReasonWriter:
             for kind, among in verdicts.kinds(positions):
                 cells, apart = self._names.take(table, rows[among])
                 if len(apart) or not kind.is_plain:
-                    return write_reasons(names, verdicts, positions)
+                    return _one_by_one(table, rows, verdicts, positions)
                 parts.append(self._lines(cells, kind, rows[among], verdicts, among))
         if not parts:
-            return write_reasons(names, verdicts, positions)
+            return _one_by_one(table, rows, verdicts, positions)
         return b"{" + b"".join(parts)[1:] + b"}"
 
     def _lines(

@@ -51,10 +51,22 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """Rows of the node table, and its names_version when they were found."""
+
+    rows: NDArray[np.intp]
+    names_version: int
+
+
+@dataclass(frozen=True, slots=True)
 class NamedNodes:
-    """Candidates that the node table knows, in request order: what kube-scheduler sends with nodeCacheCapable: true."""
+    """Candidates that the node table knows, in request order: what kube-scheduler sends with nodeCacheCapable: true.
+
+    found: their rows, where somebody found them already.
+    """
 
     names: Sequence[str]
+    found: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)

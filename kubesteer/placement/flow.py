@@ -197,6 +197,8 @@ class DecisionFlow:
     def _rows(self, asked: Asked) -> NDArray[np.intp]:
         """Rows of the names; of a list that was just asked about, while no row got another name."""
         names, version = asked.names, self.state.table.names_version
+        if isinstance(asked, NamedNodes) and asked.found is not None and asked.found.names_version == version:
+            return asked.found.rows
         if names is not self._last_names or version != self._last_version:
             self._last_rows = self.state.table.find(names)
             self._last_names, self._last_version = names, version

@@ -82,6 +82,18 @@ def test_the_layers_have_no_file_that_an_ordinary_user_may_write_and_none_with_m
                         assert (entry.uid, entry.mode & 0o6022) == (0, 0), entry.name
 
 
+def test_the_image_has_the_compiled_helper_and_not_what_compiled_it(kubesteer_image: Path) -> None:
+    layers, _ = described(kubesteer_image)
+    files = []
+    with tarfile.open(kubesteer_image) as archive:
+        for digest in layers:
+            with tarfile.open(fileobj=archive.extractfile(f"blobs/{digest.replace(':', '/')}")) as layer:
+                files += [entry.name.removeprefix("./") for entry in layer]
+    helpers = [name for name in files if name.startswith("opt/kubesteer/extender/wire/_names") and name.endswith(".so")]
+    assert len(helpers) == 1
+    assert [name for name in files if name.startswith("usr/bin/") and "gcc" in name] == []
+
+
 @pytest.mark.parametrize(
     ("path", "changes"),
     [
@@ -89,6 +101,7 @@ def test_the_layers_have_no_file_that_an_ordinary_user_may_write_and_none_with_m
         pytest.param("Containerfile", True, id="how it is built"),
         pytest.param("requirements.lock", True, id="a package's version"),
         pytest.param("extender/__pycache__/app.pyc", False, id="bytecode"),
+        pytest.param("extender/wire/_names.so", False, id="what was compiled here"),
         pytest.param("docs/operations.md", False, id="what is not in it"),
     ],
 )
@@ -101,7 +114,7 @@ def test_an_archive_is_built_anew_when_its_content_changes(tmp_path: Path, path:
             copied.write_text(name)
     before = image.content_key(tmp_path)
     file = tmp_path / path
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("changed")
     assert (image.content_key(tmp_path) != before) == changes
 

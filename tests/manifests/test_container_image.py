@@ -37,12 +37,12 @@ def test_every_base_is_pinned_by_its_version() -> None:
     arguments = dict(each.split("=", 1) for each in of("ARG") if "=" in each)
     images = [each.split(" ")[0] for each in of("FROM")]
     assert images == ["${BUILD_BASE}", "${BASE}"]
-    assert arguments["BUILD_BASE"] == "${BASE}"
     assert re.fullmatch(r"\S+/python:3\.\d+-slim-\w+", arguments["BASE"])
+    assert arguments["BUILD_BASE"] == arguments["BASE"].replace("-slim", "")
 
 
 def test_the_base_has_a_python_that_kubesteer_runs_on() -> None:
-    [minor] = re.findall(r"python:3\.(\d+)", TEXT)
+    [minor] = set(re.findall(r"python:3\.(\d+)", TEXT))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     [least] = re.findall(r">=3\.(\d+)", project["project"]["requires-python"])
     assert int(minor) >= int(least)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from extender.server.servers import Server
+from extender.wire.names import IS_COMPILED
 from kubesteer.model.errors import TaskEnded
 from tests.builders import pod
 from tests.service.harness import args, connected, http_post, on_free_ports, read_answer, running, service
@@ -59,7 +60,10 @@ async def test_live_as_long_as_the_event_loop_turns_even_if_nothing_is_synced() 
 
 
 async def test_the_version_is_told() -> None:
-    assert (await service().ops("/version")).json() == {"version": version("kubesteer")}
+    assert (await service().ops("/version")).json() == {
+        "version": version("kubesteer"),
+        "compiled_names": IS_COMPILED,
+    }
 
 
 async def test_a_kept_connection_is_kept_for_two_minutes_or_more() -> None:

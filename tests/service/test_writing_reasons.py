@@ -48,7 +48,7 @@ def test_cells_say_what_is_said_one_by_one(there, data):
         asked = data.draw(st.permutations(there))
         verdicts = verdicts_of(len(asked), data.draw)
         positions = np.array(sorted(data.draw(st.sets(st.integers(0, len(asked) - 1)))), np.intp)
-        written = writer.write(table, table.find(asked), asked, verdicts, positions)
+        written = writer.write(table, table.find(asked), verdicts, positions)
         assert json.loads(written) == json.loads(write_reasons(asked, verdicts, positions))
         assert json.loads(written) == dict(
             zip([asked[p] for p in positions.tolist()], verdicts.reasons(positions), strict=True)
@@ -63,7 +63,7 @@ def test_a_row_with_another_name_and_other_numbers_says_nothing_of_the_first():
         count = len(asked)
         full = np.full(count, int(Cause.INSUFFICIENT), np.uint8)
         verdicts = Verdicts(full, np.zeros(count, np.uint8), np.full(count, left), np.full(count, 1e9), wanted=WANTED)
-        return json.loads(writer.write(table, table.find(asked), asked, verdicts, np.arange(count)))
+        return json.loads(writer.write(table, table.find(asked), verdicts, np.arange(count)))
 
     assert said(names, 1e6) == dict.fromkeys(names, "egress: wants 300M, 1M of 1G left")
     table.delete_node("node-7")
@@ -78,5 +78,5 @@ def test_an_answer_is_not_much_longer_than_its_words():
     table, writer = table_of([node_summary(name) for name in names]), ReasonWriter()
     full = np.full(40, int(Cause.NOT_READY), np.uint8)
     verdicts = Verdicts(full, np.zeros(40, np.uint8), np.zeros(40), np.zeros(40))
-    written = writer.write(table, table.find(names), names, verdicts, np.arange(40))
+    written = writer.write(table, table.find(names), verdicts, np.arange(40))
     assert len(written) <= 1.5 * len(write_reasons(names, verdicts, np.arange(40)))
