@@ -234,10 +234,10 @@ class NodeTable:
 
         The row keeps its name for so long.
         """
+        self._pods_on[row] += 1  # before the old one is forgotten, which may be all that keeps the row
         self.forget(uid)
         self._assumed[uid] = AssumedPod(row, amounts)
         self._promised.add(row, amounts, 1)
-        self._pods_on[row] += 1
 
     def forget(self, uid: str) -> None:
         """The pod is not assumed any more; one that never was changes nothing."""

@@ -272,6 +272,15 @@ def test_renames_of_long_ago_are_not_told_row_by_row():
     assert sorted(table.renamed_since(1000)) == [*range(1000, 2000)]
 
 
+def test_a_pod_that_is_assumed_again_keeps_the_row_of_a_node_that_is_gone():
+    table = table_of([node_summary("d")])
+    table.assume("p", 0, (100, 0, 0, 0, 0, 0))
+    table.delete_node("d")
+    table.assume("p", 0, (300, 0, 0, 0, 0, 0))
+    assert table.rows == {"d": 0}
+    assert table.assumed[0, 0] == 300
+
+
 def test_the_table_grows_without_losing_a_number():
     table = table_of(
         (node_summary(f"n{i}", cpu=i + 1) for i in range(1000)),
