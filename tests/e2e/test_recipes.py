@@ -28,8 +28,7 @@ def test_a_workload_is_applied_explained_and_left_out_as_the_recipes_say(
     by_number, client = recipes(), control_plane.client
     client.create(node("fast", resources={"kubesteer.io/egress-bps": "1G"}))
     kubectl = f'kubectl() {{ "{binaries.path("kubectl")}" --kubeconfig "{control_plane.kubeconfig}" "$@"; }}\n'
-    for number in (2, 8):
-        write(by_number[number], tmp_path)
+    write(by_number[8], tmp_path)
     [apply] = by_number[2].on_a_cluster
     run(kubectl + apply, tmp_path)
     [explain] = by_number[3].on_a_cluster
