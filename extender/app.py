@@ -35,7 +35,7 @@ from extender.observing import teller
 from extender.parents import FreshParents
 from extender.reward_stores import node_state_source, reward_source
 from extender.rewards import RewardView
-from extender.routes.access import Access
+from extender.routes.access import AccessMiddleware
 from extender.routes.front_page import HeadAsGet, add_front_page
 from extender.routes.ops import ops_app
 from extender.routes.shortcut import Shortcut
@@ -47,7 +47,7 @@ from extender.warnings import PodWarnings, WarningSink
 from extender.wire.arguments import MOST_NODES
 from extender.wire.names import finder
 from kubesteer.clients.kubernetes.backoff import Backoff
-from kubesteer.clients.kubernetes.cluster_file import FileSource
+from kubesteer.clients.kubernetes.cluster_file import ClusterFileSource
 from kubesteer.clients.kubernetes.reviews import Reviews
 from kubesteer.clients.own_version import own_version
 from kubesteer.clients.tasks import end_of
@@ -193,7 +193,9 @@ def build(
         log=log,
     )
     if reviews is not None:
-        ops.add_middleware(Access, reviews=reviews, on_refused=lambda status: metrics.ops_refused[status].inc())
+        ops.add_middleware(
+            AccessMiddleware, reviews=reviews, on_refused=lambda status: metrics.ops_refused[status].inc()
+        )
     ops.add_middleware(HeadAsGet)  # last, so that the right to get a page is enough
     add_front_page(documented, ops, verbs_port=settings.listen.port, ops_port=settings.ops.port)
     parts = Parts(
@@ -352,7 +354,7 @@ async def _cluster_source(
     """The source that the settings name, who can write events on pods there, and who can tell what a token may."""
     choice, network = settings.cluster, settings.policy().network
     if choice.source == "file":
-        yield FileSource(choice.file, network, interval_s=choice.poll_s), None, None
+        yield ClusterFileSource(choice.file, network, interval_s=choice.poll_s), None, None
         return
     from kubesteer.clients.kubernetes.access import from_kubeconfig, in_cluster  # noqa: PLC0415 - see below
     from kubesteer.clients.kubernetes.api import ApiServer  # noqa: PLC0415

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from extender.node_states import NodeStates
     from extender.rewards import RewardView
-    from extender.tasks import Standing
+    from extender.tasks import TaskStatus
     from kubesteer.clients.kubernetes.port import ClusterSource
     from kubesteer.clients.rewards.port import RewardSource
     from kubesteer.placement.cluster_state import ClusterState
@@ -26,7 +26,7 @@ class Health:
         state: ClusterState,
         node_states: NodeStates,
         node_states_source: RewardSource | None,
-        tasks: Mapping[str, Standing],
+        tasks: Mapping[str, TaskStatus],
         *,
         mode: str,
         cluster_stale_after_s: float,

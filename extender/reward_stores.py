@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from kubesteer.clients.rewards.file import FileSource
+from kubesteer.clients.rewards.file import RewardFileSource
 from kubesteer.clients.rewards.memory import MemorySource, MemoryStore
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def reward_source(choice: Rewards, sink: RewardSink) -> RewardSource:
         case "memory":
             return MemorySource(MemoryStore(choice.prefix), sink, clock=time.monotonic)
         case "file":
-            return FileSource(
+            return RewardFileSource(
                 choice.file, sink, clock=time.monotonic, unix_clock=time.time, poll_interval_s=choice.poll_s
             )
         case "etcd":

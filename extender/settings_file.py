@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from extender.settings import Direction, NamespaceChoice, Settings
-from kubesteer.clients.settings.given import Given, given
+from kubesteer.clients.settings.given import GivenSettings, given
 from kubesteer.clients.settings.hints import hint, near
 from kubesteer.clients.settings.variables import Kind, Known
 from kubesteer.model.errors import InvalidSettings
@@ -65,7 +65,7 @@ def _inside(place: tuple[int | str, ...], of: tuple[int | str, ...]) -> bool:
     return len(place) > len(of) and place[: len(of)] == of
 
 
-def _sentence(error: ErrorDetails, found: Given) -> str:
+def _sentence(error: ErrorDetails, found: GivenSettings) -> str:
     """Place, name, value and rule of one bad setting; what settings have to say of each other names them itself."""
     place = error["loc"]
     named = f"{found.where(place)}{'.'.join(str(step) for step in place)}{': ' if place else ''}"

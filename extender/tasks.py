@@ -24,7 +24,7 @@ _WELL_AFTER_S = 60.0
 
 
 @dataclass(slots=True)
-class Standing:
+class TaskStatus:
     """How one task stands, for /readyz."""
 
     running: bool = True
@@ -49,7 +49,7 @@ class Tasks:
         self._on_restart = on_restart
         self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
-        self.standing: dict[str, Standing] = {}
+        self.standing: dict[str, TaskStatus] = {}
         self.fatal: TaskEnded | None = None
         """The end that the process has to follow."""
 
@@ -72,7 +72,7 @@ class Tasks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(self, name: str, running: Coroutine[Any, Any, None]) -> None:
-        self.standing[name] = Standing()
+        self.standing[name] = TaskStatus()
         self._tasks.append(asyncio.create_task(running, name=name))
 
     async def _again(self, name: str, run: Run, *, may_return: bool = False) -> None:

@@ -24,7 +24,7 @@ from kubesteer.clients.rewards.port import ColumnStore
 from kubesteer.model.runs import PodRuns
 from kubesteer.rewards import judging, kuberl
 from kubesteer.rewards.column import Column
-from kubesteer.rewards.judging import Surroundings, wants_events
+from kubesteer.rewards.judging import JudgingContext, wants_events
 from kubesteer.rewards.learners import in_range
 from monitor_agent.choices import capacity_rules, judging_rules, learner_of, network_of, require_sense
 from monitor_agent.cluster import ClusterEvents
@@ -36,7 +36,7 @@ from monitor_agent.measures import MeasuredPods, MeasureSource
 from monitor_agent.metrics import Metrics
 from monitor_agent.network import Link, NetworkLoop, NetworkPace
 from monitor_agent.node import NodeBook
-from monitor_agent.others import Others
+from monitor_agent.others import OtherNodes
 from monitor_agent.pod_values import PodValues
 from monitor_agent.pods import PodBook
 from monitor_agent.settings import Settings
@@ -62,7 +62,7 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class Clients:
     """What an agent talks to. kubelet and measures are None where the settings name none."""
 
     api: ApiServer
@@ -82,14 +82,14 @@ class Agent:
     book: PodBook
     network: NetworkLoop
     troubles: Troubles
-    others: Others
+    others: OtherNodes
     watches: Watches
     health: Health
     metrics: Metrics
     loops: tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...]
 
 
-def build(settings: Settings, node: str, holder: str, outside: Outside, env: Environment, log: Log) -> Agent:
+def build(settings: Settings, node: str, holder: str, outside: Clients, env: Environment, log: Log) -> Agent:
     """Join the parts. Two agents in one process share nothing. Raises InvalidSettings for what cannot work together."""
     metrics = Metrics()
 
@@ -118,7 +118,7 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
         log=log,
         metrics=metrics,
     )
-    others = Others(node, outside.store, records=settings.others.records, unix_clock=unix_clock, log=log)
+    others = OtherNodes(node, outside.store, records=settings.others.records, unix_clock=unix_clock, log=log)
 
     def see(pod: PodRuns) -> None:
         learning.see(pod)
@@ -126,9 +126,9 @@ def build(settings: Settings, node: str, holder: str, outside: Outside, env: Env
     achieved, measured = PodValues(see, step=_TRAFFIC_STEP), PodValues(see, step=_MEASURE_STEP)
     book = PodBook(network, on_change=see, on_gone=warnings.forget)
 
-    def surroundings(pod: PodRuns) -> Surroundings:
+    def surroundings(pod: PodRuns) -> JudgingContext:
         usual = others.of(pod.pod_type)
-        return Surroundings(
+        return JudgingContext(
             usual_startup_s=usual.startup_s,
             usual_duration_s=usual.duration_s,
             startup_s=column.startup_of(pod.uid),

@@ -30,7 +30,7 @@ from kubesteer.clients.prometheus.measures import Measures
 from kubesteer.clients.rewards.port import ColumnStore
 from kubesteer.clients.tasks import end_of
 from kubesteer.model.errors import InvalidSettings
-from monitor_agent.agent import Agent, Environment, Outside, build
+from monitor_agent.agent import Agent, Clients, Environment, build
 from monitor_agent.choices import holder_name, node_name
 from monitor_agent.cluster import KubeletCounters
 from monitor_agent.link import NodeLink
@@ -102,7 +102,7 @@ async def work(
 
 
 @contextlib.asynccontextmanager
-async def _outside(settings: Settings, environ: Mapping[str, str], node: str, holder: str) -> AsyncIterator[Outside]:
+async def _outside(settings: Settings, environ: Mapping[str, str], node: str, holder: str) -> AsyncIterator[Clients]:
     cluster, network, kubelet, measure = settings.cluster, settings.network, settings.kubelet, settings.measure
     service_account = Path(cluster.service_account)
     access = (
@@ -130,7 +130,7 @@ async def _outside(settings: Settings, environ: Mapping[str, str], node: str, ho
         if measure.prometheus is not None:
             prometheus = await stack.enter_async_context(MetricsServer(ServerAccess(measure.prometheus)))
             measures = Measures(prometheus, measure.queries)
-        yield Outside(api, store, link, counters, measures)
+        yield Clients(api, store, link, counters, measures)
 
 
 def _store(choice: Store, node: str, holder: str) -> ColumnStore:

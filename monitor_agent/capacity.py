@@ -94,7 +94,7 @@ class CapacityRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedCapacity:
     """The node object's extended resources now, in bit/s; a name that is absent is not published."""
 
     capacity: Mapping[str, int]
@@ -102,7 +102,7 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class Promises:
+class PodDemand:
     """What the pods on the node asked for, in bit/s.
 
     by_resource: as extended resources, which the kubelet checks. by_direction: with what annotations ask for.
@@ -131,7 +131,7 @@ class NodeCondition:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class DebouncedValue:
     """A value that the API server was told, and whether another is on its way to take its place.
 
     value: None before there was one. heading: +1 while the value seen is higher, -1 while it is lower, 0 while it is
@@ -144,16 +144,16 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What `plan` keeps from one call to the next; a new agent starts with Memory().
+class PlanState:
+    """What `plan` keeps from one call to the next; a new agent starts with PlanState().
 
     up: 1 or 0. speed_bps: by direction. fits: by direction, 1 or 0 where more is promised than the link carries.
     no_speed_told: directions whose unknown speed was told.
     """
 
-    up: Settled = Settled()
-    speed_bps: Mapping[str, Settled] = field(default_factory=dict)
-    fits: Mapping[str, Settled] = field(default_factory=dict)
+    up: DebouncedValue = DebouncedValue()
+    speed_bps: Mapping[str, DebouncedValue] = field(default_factory=dict)
+    fits: Mapping[str, DebouncedValue] = field(default_factory=dict)
     no_speed_told: frozenset[str] = frozenset()
 
 
@@ -175,7 +175,7 @@ class Publication:
     taint: bool
 
 
-def promises(pods: Iterable[objects.Pod], network: Sequence[NetworkResource]) -> Promises:
+def promises(pods: Iterable[objects.Pod], network: Sequence[NetworkResource]) -> PodDemand:
     """What these pods were promised, counted as the kubelet and the scheduler count it. Pods that ended do not count.
 
     Raises InvalidQuantity for a pod that cannot be read; go on with the promises known before.
@@ -188,7 +188,7 @@ def promises(pods: Iterable[objects.Pod], network: Sequence[NetworkResource]) ->
             continue
         totals = [total + bps for total, bps in zip(totals, pod_requests(pod, counted).network_bps, strict=True)]
     directions = [resource.direction for resource in network]
-    return Promises(
+    return PodDemand(
         by_resource=dict(zip(names, totals[len(network) :], strict=True)),
         by_direction=dict(zip(directions, totals, strict=False)),
     )
@@ -197,12 +197,12 @@ def promises(pods: Iterable[objects.Pod], network: Sequence[NetworkResource]) ->
 def plan(
     link: LinkReading,
     rules: CapacityRules,
-    published: Published,
-    promised: Promises,
-    memory: Memory,
+    published: PublishedCapacity,
+    promised: PodDemand,
+    memory: PlanState,
     *,
     now_s: float,
-) -> tuple[Publication, Memory]:
+) -> tuple[Publication, PlanState]:
     """What to write now, and what to hand in the next time. now_s: a monotonic clock's.
 
     Call it after every reading of the link and after every change of the node object or its pods: a number that
@@ -234,20 +234,22 @@ def why_told(link: LinkReading, rules: CapacityRules) -> str:
     return link.why
 
 
-def _remembered(link: LinkReading, rules: CapacityRules, promised: Promises, memory: Memory, now_s: float) -> Memory:
+def _remembered(
+    link: LinkReading, rules: CapacityRules, promised: PodDemand, memory: PlanState, now_s: float
+) -> PlanState:
     """The memory with this reading in it. A link that is down tells nothing of its speed, nor of broken promises."""
 
-    def settle(before: Settled, seen: int | None) -> Settled:
+    def settle(before: DebouncedValue, seen: int | None) -> DebouncedValue:
         return _settled(before, seen, rules, now_s)
 
     up = settle(memory.up, int(link.up) if link.interface else None)
     speed_bps = {
-        rule.direction: settle(memory.speed_bps.get(rule.direction, Settled()), _speed_bps(link, rule))
+        rule.direction: settle(memory.speed_bps.get(rule.direction, DebouncedValue()), _speed_bps(link, rule))
         for rule in rules.directions
     }
     fits = {}
     for rule in rules.directions:
-        before, speed = memory.fits.get(rule.direction, Settled(1)), speed_bps[rule.direction].value
+        before, speed = memory.fits.get(rule.direction, DebouncedValue(1)), speed_bps[rule.direction].value
         known = up.value != 0 and speed is not None
         most = _carried(speed or 0, rules, max(rule.overcommit, rule.annotation_overcommit))
         fits[rule.direction] = settle(
@@ -256,14 +258,14 @@ def _remembered(link: LinkReading, rules: CapacityRules, promised: Promises, mem
     return replace(memory, up=up, speed_bps=speed_bps, fits=fits)
 
 
-def _settled(before: Settled, seen: int | None, rules: CapacityRules, now_s: float) -> Settled:
+def _settled(before: DebouncedValue, seen: int | None, rules: CapacityRules, now_s: float) -> DebouncedValue:
     """The value that counts: the one before until another has kept to one side of it for long enough."""
     if seen is None or before.value is None or seen == before.value:
-        return Settled(before.value if seen is None else seen)
+        return DebouncedValue(before.value if seen is None else seen)
     heading = 1 if seen > before.value else -1
     since_s = before.since_s if before.heading == heading else now_s
     after_s = rules.better_after_s if heading > 0 else rules.worse_after_s
-    return Settled(seen) if now_s - since_s >= after_s else Settled(before.value, heading, since_s)
+    return DebouncedValue(seen) if now_s - since_s >= after_s else DebouncedValue(before.value, heading, since_s)
 
 
 def _speed_bps(link: LinkReading, rule: DirectionRule) -> int | None:
@@ -278,7 +280,9 @@ def _carried(speed_bps: int, rules: CapacityRules, overcommit: float = 1.0) -> i
     return min(int(speed_bps * share), MAX_INT64)
 
 
-def _numbers(rules: CapacityRules, published: Published, promised: Promises, after: Memory) -> dict[str, int]:
+def _numbers(
+    rules: CapacityRules, published: PublishedCapacity, promised: PodDemand, after: PlanState
+) -> dict[str, int]:
     """The numbers that differ from what the node has, in capacity or in allocatable."""
     numbers = {}
     for rule in rules.directions:
@@ -296,7 +300,7 @@ def _numbers(rules: CapacityRules, published: Published, promised: Promises, aft
     return numbers
 
 
-def _limits(link: LinkReading, rules: CapacityRules, after: Memory) -> dict[str, int]:
+def _limits(link: LinkReading, rules: CapacityRules, after: PlanState) -> dict[str, int]:
     """What the link carries, by direction: bad news at once, good news once it has lasted."""
     limits = {}
     for rule in rules.directions:
@@ -320,7 +324,7 @@ def _unknown_event(link: LinkReading, rules: CapacityRules, directions: frozense
         yield NodeEvent("Warning", "NetworkSpeedUnknown", text)
 
 
-def _link_events(link: LinkReading, promised: Promises, before: Memory, after: Memory) -> Iterator[NodeEvent]:
+def _link_events(link: LinkReading, promised: PodDemand, before: PlanState, after: PlanState) -> Iterator[NodeEvent]:
     if after.up.value == 0 and before.up.value != 0:
         held = ", ".join(f"{name} {format_rate(bps)}" for name, bps in promised.by_direction.items() if bps)
         pods = f"; promised to the pods here: {held}" if held else ""
@@ -329,7 +333,7 @@ def _link_events(link: LinkReading, promised: Promises, before: Memory, after: M
         yield NodeEvent("Normal", "NetworkLinkBack", f"{link.interface} is up again: {link.why}")
     changes: dict[tuple[int, int], list[str]] = {}
     for direction, settled in after.speed_bps.items():
-        old, new = before.speed_bps.get(direction, Settled()).value, settled.value
+        old, new = before.speed_bps.get(direction, DebouncedValue()).value, settled.value
         if old is not None and new is not None and old != new:
             changes.setdefault((old, new), []).append(direction)
     for (old, new), directions in changes.items():
@@ -338,10 +342,12 @@ def _link_events(link: LinkReading, promised: Promises, before: Memory, after: M
         yield NodeEvent(kind, "NetworkSpeedChanged", f"{' and '.join(directions)}: {text}")
 
 
-def _promise_events(rules: CapacityRules, promised: Promises, before: Memory, after: Memory) -> Iterator[NodeEvent]:
+def _promise_events(
+    rules: CapacityRules, promised: PodDemand, before: PlanState, after: PlanState
+) -> Iterator[NodeEvent]:
     for rule in rules.directions:
         direction = rule.direction
-        old, new = before.fits.get(direction, Settled(1)).value, after.fits[direction].value
+        old, new = before.fits.get(direction, DebouncedValue(1)).value, after.fits[direction].value
         if old == new:
             continue
         most = _carried(after.speed_bps[direction].value or 0, rules, max(rule.overcommit, rule.annotation_overcommit))
@@ -353,7 +359,7 @@ def _promise_events(rules: CapacityRules, promised: Promises, before: Memory, af
             yield NodeEvent("Normal", "NetworkPromisesFit", f"{direction}: {figures}")
 
 
-def _broken_promises(rules: CapacityRules, after: Memory) -> Iterator[str]:
+def _broken_promises(rules: CapacityRules, after: PlanState) -> Iterator[str]:
     for rule in rules.directions:
         if after.fits[rule.direction].value == 0:
             yield f"{rule.direction}: more is promised than the link carries"

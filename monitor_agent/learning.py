@@ -10,7 +10,7 @@ from typing import Protocol
 
 from kubesteer.model.runs import Outcome, PodRuns
 from kubesteer.rewards.column import Column
-from kubesteer.rewards.judging import Judgement, Rules, Surroundings
+from kubesteer.rewards.judging import Judgement, JudgingContext, Rules
 from monitor_agent.logs import Log
 from monitor_agent.metrics import Metrics
 
@@ -20,7 +20,7 @@ _BAD_BELOW = 0.5
 class Judge(Protocol):
     """A rule from a pod's history to outcomes."""
 
-    def __call__(self, pod: PodRuns, rules: Rules, surroundings: Surroundings, now_s: float, /) -> Judgement:
+    def __call__(self, pod: PodRuns, rules: Rules, surroundings: JudgingContext, now_s: float, /) -> Judgement:
         """See kubesteer.rewards.judging.judge."""
 
 
@@ -32,7 +32,7 @@ class Learning:
         column: Column,
         judge: Judge,
         rules: Rules,
-        surroundings: Callable[[PodRuns], Surroundings],
+        surroundings: Callable[[PodRuns], JudgingContext],
         on_problem: Callable[[PodRuns, str], None],
         *,
         unix_clock: Callable[[], float],

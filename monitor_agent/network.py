@@ -21,12 +21,12 @@ from monitor_agent.capacity import (
     TAINT_KEY,
     CapacityRules,
     Mark,
-    Memory,
     NodeCondition,
     NodeEvent,
-    Promises,
+    PlanState,
+    PodDemand,
     Publication,
-    Published,
+    PublishedCapacity,
     plan,
     why_told,
 )
@@ -74,7 +74,7 @@ class NetworkLoop:
         self,
         link: Link,
         book: NodeBook,
-        promised: Callable[[], Promises],
+        promised: Callable[[], PodDemand],
         put_state: PutState,
         node: OwnNode,
         events: NodeEvents,
@@ -100,7 +100,7 @@ class NetworkLoop:
         self._sleep = sleep
         self._log = log
         self._metrics = metrics
-        self._memory = Memory()
+        self._memory = PlanState()
         self._state: NodeState | None = None
         self._written: NodeState | None = None
         self._has_news = asyncio.Event()
@@ -176,10 +176,10 @@ class NetworkLoop:
         if was_measured and not self._is_measured and not self._memory.no_speed_told:
             self._log.warning("no traffic is measured", why=reading.why)
 
-    def _published(self) -> Published:
+    def _published(self) -> PublishedCapacity:
         status = self._book.node.status if self._book.node else None
         names = [name for rule in self._rules.directions for name in rule.resource_names]
-        return Published(
+        return PublishedCapacity(
             capacity=whole_amounts(status.capacity if status else None, names),
             allocatable=whole_amounts(status.allocatable if status else None, names),
         )

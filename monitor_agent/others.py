@@ -10,14 +10,14 @@ from dataclasses import replace
 
 from kubesteer.clients.rewards.port import ColumnStore
 from kubesteer.model.errors import StoreUnavailable
-from kubesteer.rewards.usual import Usual, usual_elsewhere
+from kubesteer.rewards.usual import Baseline, usual_elsewhere
 from monitor_agent.logs import Log
 
 _MOST_TYPES = 2000
-_UNKNOWN = Usual()
+_UNKNOWN = Baseline()
 
 
-class Others:
+class OtherNodes:
     """The newest round's word on each type; where it has too little for a median, the last one that had enough."""
 
     def __init__(
@@ -30,9 +30,9 @@ class Others:
         self._unix_clock = unix_clock
         self._log = log
         self._after = node
-        self._usual: dict[str, Usual] = {}
+        self._usual: dict[str, Baseline] = {}
 
-    def of(self, pod_type: str) -> Usual:
+    def of(self, pod_type: str) -> Baseline:
         """What is usual of a type; of one that nobody told of, nothing."""
         return self._usual.get(pod_type, _UNKNOWN)
 
@@ -50,7 +50,7 @@ class Others:
         self._usual = dict(list({**kept, **told}.items())[-_MOST_TYPES:])
 
 
-def _with_medians_of(before: Usual, now: Usual) -> Usual:
+def _with_medians_of(before: Baseline, now: Baseline) -> Baseline:
     return replace(
         now,
         startup_s=before.startup_s if now.startup_s is None else now.startup_s,

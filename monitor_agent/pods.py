@@ -9,7 +9,7 @@ from kubesteer.clients.kubernetes.pod_runs import RunningPod, pod_runs
 from kubesteer.model.errors import InvalidQuantity
 from kubesteer.model.network import NetworkResource
 from kubesteer.model.runs import PodRuns
-from monitor_agent.capacity import Promises, promises
+from monitor_agent.capacity import PodDemand, promises
 
 
 class PodBook:
@@ -27,8 +27,8 @@ class PodBook:
         self._on_change = on_change
         self._on_gone = on_gone
         self._pods: dict[str, RunningPod] = {}
-        self._promises: Promises | None = Promises()
-        self._last_promises = Promises()
+        self._promises: PodDemand | None = PodDemand()
+        self._last_promises = PodDemand()
 
     def put(self, pod: RunningPod) -> None:
         """A pod appeared or changed."""
@@ -44,7 +44,7 @@ class PodBook:
         self._promises = None
         self._on_gone(uid)
 
-    def promised(self) -> Promises:
+    def promised(self) -> PodDemand:
         """What the pods here were promised; what was last known where one of them cannot be read."""
         if self._promises is None:
             with contextlib.suppress(InvalidQuantity):

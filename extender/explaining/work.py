@@ -76,7 +76,7 @@ class ExplainedNode(msgspec.Struct, frozen=True):
     score: Annotated[int, msgspec.Meta(description="What prioritize answers.", ge=0, le=MAX_SCORE)]
 
 
-class Page(msgspec.Struct, frozen=True, rename="camel"):
+class ExplanationPage(msgspec.Struct, frozen=True, rename="camel"):
     """Why a pod would go where."""
 
     pod: Annotated[str, _means("namespace/name")]
@@ -99,7 +99,7 @@ class Explain:
         asked, pod = self.question, self.question.pod
         explanation = Engine(self.policy).explain(pod, asked.candidates, asked.circumstances, shortlist=asked.shortlist)
         return msgspec.json.encode(
-            Page(
+            ExplanationPage(
                 pod=f"{pod.namespace}/{pod.name}",
                 pod_type=pod.pod_type,
                 mode=self.policy.of(pod).mode,
@@ -115,7 +115,7 @@ Job = Read | Explain
 
 def page_schema() -> dict[str, Any]:
     """JSON schema of the page, without references."""
-    (schema,), parts = msgspec.json.schema_components([Page], ref_template="{name}")
+    (schema,), parts = msgspec.json.schema_components([ExplanationPage], ref_template="{name}")
     return dict(_inlined(schema, parts))
 
 

@@ -20,7 +20,7 @@ DETAILS = "kubesteer.details"
 """In the scope of a request for readiness: whether its sender may know why."""
 
 
-class Access:
+class AccessMiddleware:
     """ASGI middleware, before routing: what is asked about is the very path that will be routed."""
 
     def __init__(self, app: ASGIApp, reviews: Reviews, on_refused: Callable[[int], None]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 
-class Held(Protocol):
+class Connection(Protocol):
     """A connection, as far as its place is concerned."""
 
     answers: int
@@ -35,13 +35,13 @@ class Room:
     most_connections: int
     most_unread_bytes: int
     most_ahead_bytes: int
-    connections: set[Held] = field(default_factory=set)
-    silent: dict[Held, None] = field(default_factory=dict)
-    unread: dict[Held, int] = field(default_factory=dict)
+    connections: set[Connection] = field(default_factory=set)
+    silent: dict[Connection, None] = field(default_factory=dict)
+    unread: dict[Connection, int] = field(default_factory=dict)
     unread_bytes: int = 0
     ahead_bytes: int = 0
 
-    def enter(self, one: Held) -> bool:
+    def enter(self, one: Connection) -> bool:
         """A new connection; the one that can be missed most is cut where there are too many. False: there is none."""
         if len(self.connections) >= self.most_connections:
             spare = self._spare()
@@ -53,17 +53,17 @@ class Room:
         self.silent[one] = None
         return True
 
-    def leave(self, one: Held) -> None:
+    def leave(self, one: Connection) -> None:
         """It is closed."""
         self.connections.discard(one)
         self.silent.pop(one, None)
         self.read(one)
 
-    def speaks(self, one: Held) -> None:
+    def speaks(self, one: Connection) -> None:
         """A whole head came."""
         self.silent.pop(one, None)
 
-    def wait(self, one: Held, unread_bytes: int) -> None:
+    def wait(self, one: Connection, unread_bytes: int) -> None:
         """So much of its answers waits to be read. Past the most, those that wait longest are cut."""
         self.unread_bytes += unread_bytes - self.unread.get(one, 0)
         self.unread[one] = unread_bytes
@@ -72,11 +72,11 @@ class Room:
             self.leave(longest)
             longest.cut()
 
-    def read(self, one: Held) -> None:
+    def read(self, one: Connection) -> None:
         """It has taken all of its answers."""
         self.unread_bytes -= self.unread.pop(one, 0)
 
-    def _spare(self) -> Held | None:
+    def _spare(self) -> Connection | None:
         """The silent first, then of those with nothing under way the one that asked least, then slow senders.
 
         So a flood of connections that say nothing, or ask once, does not take the one that a scheduler keeps.

@@ -99,15 +99,15 @@ class _EtcdStore:
         writes and every few seconds, and by the mark in the record.
         """
         from kubesteer.clients.rewards.claims import claim_key  # noqa: PLC0415
-        from kubesteer.clients.rewards.etcd_leases import Put, look, swap  # noqa: PLC0415
+        from kubesteer.clients.rewards.etcd_leases import EntryWrite, look, swap  # noqa: PLC0415
 
         key, agent = encode_key(self._prefix, *pair), claim_key(self._prefix, pair[0])
         found = (await look(connection, key)).found
         claim = (await look(connection, agent)).found
         record = change(_readable(self._prefix, key, found.value) if found else None)
         revision, lease = (found.revision, found.lease) if found else (0, 0)
-        puts = [Put(key, encode_value(_marked(record, now_s)), lease)] if record else []
-        touch = [Put(agent, None, claim.lease)] if claim else []
+        puts = [EntryWrite(key, encode_value(_marked(record, now_s)), lease)] if record else []
+        touch = [EntryWrite(agent, None, claim.lease)] if claim else []
         swapped = await swap(connection, key, revision, [*puts, *touch], [] if puts else [key])
         if swapped is None or not swapped.done:
             return None

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kubesteer.cli.rewards_view import Noted, Pair, noted, typical_s
+from kubesteer.cli.rewards_view import NotedOutcome, Pair, noted, typical_s
 from kubesteer.model.reward import RewardRecord
 from kubesteer.rewards.table import ReadPolicy
 
@@ -145,7 +145,7 @@ def _list(title: str, pairs: Sequence[Pair]) -> Table:
     return table
 
 
-def _outcomes(title: str, found: Sequence[Noted]) -> Table:
+def _outcomes(title: str, found: Sequence[NotedOutcome]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 1))
     for heading in ("when", "pod", "container", "stage", "run", "value", "why"):
         is_number = heading in {"run", "value"}

@@ -32,7 +32,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class NotedOutcome:
     """An outcome as an agent noted it; value is 0 worst .. 1 best."""
 
     time_s: float
@@ -57,7 +57,7 @@ def pairs(records: Iterable[RewardRecord], belief: Belief, now_s: float) -> list
     return found
 
 
-def noted(record: RewardRecord, name: str) -> list[Noted]:
+def noted(record: RewardRecord, name: str) -> list[NotedOutcome]:
     """The outcomes under `recent` or `bad`, oldest first; what cannot be read of them is left out."""
     return [found for item in outcomes_of(record, name) if (found := _noted(item)) is not None]
 
@@ -122,17 +122,17 @@ def explained_json(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _noted(item: Mapping[str, Any]) -> Noted | None:
+def _noted(item: Mapping[str, Any]) -> NotedOutcome | None:
     try:
         time_s = parse_time(item.get("time"))
     except InvalidRecord:
         return None
     pod, container, stage, reason = (str(item.get(name, "")) for name in ("pod", "container", "stage", "reason"))
     run = item.get("run")
-    return Noted(time_s, pod, container, stage, run if isinstance(run, int) else 0, float(item["value"]), reason)
+    return NotedOutcome(time_s, pod, container, stage, run if isinstance(run, int) else 0, float(item["value"]), reason)
 
 
-def _noted_json(each: Noted) -> dict[str, Any]:
+def _noted_json(each: NotedOutcome) -> dict[str, Any]:
     return {
         "time": format_time(each.time_s),
         "pod": each.pod,

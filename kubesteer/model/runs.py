@@ -18,7 +18,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class RunEnd:
     """The end of one container run. Times are unix seconds, None where the kubelet did not tell."""
 
     exit_code: int
@@ -42,8 +42,8 @@ class ContainerRuns:
     restarts: int = 0
     init: bool = False
     running_since_s: float | None = None
-    ended: Ended | None = None
-    last: Ended | None = None
+    ended: RunEnd | None = None
+    last: RunEnd | None = None
     waiting_reason: str = ""
     waiting_message: str = ""
 

@@ -17,11 +17,11 @@ from statistics import median
 from kubesteer.model.errors import InvalidSettings
 from kubesteer.model.reward import EDITED, OTHER_TYPES, RewardRecord, shown
 from kubesteer.model.runs import Outcome, PodRuns
-from kubesteer.rewards.early import Early
+from kubesteer.rewards.early import EarlyRuns
 from kubesteer.rewards.entry import DURATION, STARTUP, Entry, Limits, keep_newest
 from kubesteer.rewards.entry_records import to_entry, to_record
-from kubesteer.rewards.judging import Judgement, Passed, taken_on_s
-from kubesteer.rewards.learners import Learner, Standing
+from kubesteer.rewards.judging import Judgement, UncountedRun, taken_on_s
+from kubesteer.rewards.learners import Estimate, Learner
 
 _MOST_MOVED = 32
 """Stored types that may be folded and not yet written so; they are written in one transaction."""
@@ -69,7 +69,7 @@ class Column:
         self._limits = Limits(recent, bad, missed)
         self._entries: dict[str, Entry] = {}
         self._type_of_pod: dict[str, str] = {}
-        self._early = Early()
+        self._early = EarlyRuns()
         self._version = 0
         self._dirty: dict[str, int] = {}
         self._stored: set[str] = set()
@@ -94,7 +94,7 @@ class Column:
         A record dated ahead of now is from when a clock was wrong. It is dated now and written so.
         """
         early, late, type_of_late = self._early, self._entries, self._type_of_pod
-        self._early, self._entries, self._type_of_pod = Early(), {}, {}
+        self._early, self._entries, self._type_of_pod = EarlyRuns(), {}, {}
         self.is_loaded = True
         for record in records:
             self._take_up(record, now_s)
@@ -119,7 +119,7 @@ class Column:
 
     def take(self, pod: PodRuns, judgement: Judgement, now_s: float) -> tuple[Outcome, ...]:
         """Learns a pod's judgement; the outcomes that were not counted before."""
-        runs: list[Outcome | Passed] = [*judgement.outcomes, *judgement.passed]
+        runs: list[Outcome | UncountedRun] = [*judgement.outcomes, *judgement.passed]
         began_s = taken_on_s(pod)
         learned = self._learn_all([(run, began_s) for run in sorted(runs, key=lambda each: each.run)], now_s)
         if judgement.startup_s is not None:
@@ -143,7 +143,7 @@ class Column:
         self._changed(pod_type, outcome.pod_uid, entry, now_s)
         return True
 
-    def skip(self, passed: Passed, now_s: float) -> bool:
+    def skip(self, passed: UncountedRun, now_s: float) -> bool:
         """Takes note of a run that ended and is no outcome; False when it was known."""
         if not self.is_loaded and self._early.has_room(passed):
             return self._early.skip(passed)
@@ -172,9 +172,9 @@ class Column:
         startup_s, duration_s = (median(samples[name]) if samples[name] else None for name in (STARTUP, DURATION))
         return Medians(startup_s, duration_s)
 
-    def standing(self, pod_type: str) -> Standing | None:
+    def estimate(self, pod_type: str) -> Estimate | None:
         """What is believed of a type, at the time of its last outcome; None where no outcome counted yet."""
-        return self._entries.get(pod_type, Entry()).standing
+        return self._entries.get(pod_type, Entry()).estimate
 
     def records(self) -> Iterator[RewardRecord]:
         """Every type's record as it would be written now."""
@@ -236,11 +236,11 @@ class Column:
         if entry.set_right(now_s):
             self._mark(record.pod_type)
 
-    def _learn_all(self, runs: Iterable[tuple[Outcome | Passed, float | None]], now_s: float) -> list[Outcome]:
+    def _learn_all(self, runs: Iterable[tuple[Outcome | UncountedRun, float | None]], now_s: float) -> list[Outcome]:
         """runs: each with the time since when its pod is the node's."""
         learned = []
         for each, began_s in runs:
-            if isinstance(each, Passed):
+            if isinstance(each, UncountedRun):
                 self.skip(each, now_s)
             elif self.learn(each, now_s, began_s):
                 learned.append(each)
@@ -252,11 +252,11 @@ class Column:
         if not entry.note(pod_uid, name, seconds):
             return False
         self._keep(pod_type, pod_uid, entry)
-        if entry.standing is not None:
+        if entry.estimate is not None:
             self._mark(pod_type)
         return True
 
-    def _entry_of(self, run: Outcome | Passed) -> tuple[str, Entry]:
+    def _entry_of(self, run: Outcome | UncountedRun) -> tuple[str, Entry]:
         """Where the pod is counted: a pod stays with its first type, and goes where that was folded into."""
         pod_type = self._type_of_pod.get(run.pod_uid, run.pod_type)
         return pod_type, self._entries.get(pod_type) or Entry()
@@ -300,9 +300,9 @@ class Column:
                 self._moved[least] = self._version
 
     def _weight(self, entry: Entry, now_s: float) -> tuple[float, float]:
-        if entry.standing is None:
+        if entry.estimate is None:
             return 0.0, 0.0
-        return self._learner.evidence_at(entry.standing, now_s), entry.standing.time_s
+        return self._learner.evidence_at(entry.estimate, now_s), entry.estimate.time_s
 
     def _record(self, pod_type: str) -> RewardRecord:
         return to_record(self._entries[pod_type], self.node, pod_type, self._learner.name)

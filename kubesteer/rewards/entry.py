@@ -1,4 +1,4 @@
-"""What one node's agent knows of one pod type: the standing, which runs it counts already, and the newest of them.
+"""What one node's agent knows of one pod type: the estimate, which runs it counts already, and the newest of them.
 
 Everything in it is bounded, however many pods come and go. How it is written down is in entry_records.py.
 """
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from kubesteer.model.errors import InvalidRecord
 from kubesteer.model.reward import format_time, parse_time
 from kubesteer.model.runs import Outcome, Stage
-from kubesteer.rewards.learners import Counted, Learner, News, Standing, in_range
+from kubesteer.rewards.learners import CountedOutcome, Estimate, Learner, NewOutcome, in_range
 from kubesteer.rewards.reasons import MEASURED, UNSCALED, WENT_WELL
 
 MOST_SAMPLES = 16
@@ -25,7 +25,7 @@ _ROUNDED_S = 0.001
 STARTUP, DURATION = "startup_s", "duration_s"
 
 
-class Seen(NamedTuple):
+class NewestRun(NamedTuple):
     """The newest run of a container that was counted; value None: it ended, and is no outcome."""
 
     run: int
@@ -50,9 +50,9 @@ class Entry:
     folded: how many types were folded into this one. unknown: fields of the record that this version does not know.
     """
 
-    standing: Standing | None = None
+    estimate: Estimate | None = None
     count: int = 0
-    seen: dict[str, dict[str, Seen]] = field(default_factory=dict)
+    seen: dict[str, dict[str, NewestRun]] = field(default_factory=dict)
     noted: dict[str, dict[str, float]] = field(default_factory=dict)
     recent: list[dict[str, Any]] = field(default_factory=list)
     bad: list[dict[str, Any]] = field(default_factory=list)
@@ -73,24 +73,24 @@ class Entry:
             return False
         replaced = None
         if seen is not None and seen.run == outcome.run and seen.value is not None:
-            replaced = Counted(seen.value, seen.time_s)
+            replaced = CountedOutcome(seen.value, seen.time_s)
         time_s = round(in_range(min(outcome.time_s, now_s)), 3)
         runs = 1 + min(_missed(learner, outcome, seen, time_s, began_s), limits.missed)
-        standing = learner.learn(self.standing, News(outcome.value, time_s, replaced, runs), now_s)
-        if standing is None:
+        estimate = learner.learn(self.estimate, NewOutcome(outcome.value, time_s, replaced, runs), now_s)
+        if estimate is None:
             return False
-        self.standing = standing
+        self.estimate = estimate
         self.count += 0 if replaced else runs
-        self._remember(outcome.pod_uid, key, Seen(outcome.run, outcome.value, time_s))
+        self._remember(outcome.pod_uid, key, NewestRun(outcome.run, outcome.value, time_s))
         self._show(outcome, time_s, replaced, now_s, limits)
         return True
 
     def set_right(self, now_s: float) -> bool:
         """Dates what is ahead of now as of now, since it would not fade; False when nothing was."""
         now_s = in_range(now_s)
-        if self.standing is None or self.standing.time_s <= now_s:
+        if self.estimate is None or self.estimate.time_s <= now_s:
             return False
-        self.standing = self.standing._replace(time_s=now_s)
+        self.estimate = self.estimate._replace(time_s=now_s)
         for uid, key, seen in list(self.each_seen()):
             self.seen[uid][key] = seen._replace(time_s=min(seen.time_s, now_s))
         return True
@@ -101,7 +101,7 @@ class Entry:
         seen = self.seen.get(pod_uid, {}).get(key)
         if seen is not None and run <= seen.run:
             return False
-        self._remember(pod_uid, key, Seen(run, None, in_range(time_s)))
+        self._remember(pod_uid, key, NewestRun(run, None, in_range(time_s)))
         return True
 
     def note(self, pod_uid: str, name: str, seconds: float) -> bool:
@@ -125,9 +125,9 @@ class Entry:
 
         Its samples stay behind: they are of another type, or were noted here before.
         """
-        if other.standing is not None:
-            own = self.standing
-            self.standing = other.standing if own is None else learner.merge(own, other.standing, now_s)
+        if other.estimate is not None:
+            own = self.estimate
+            self.estimate = other.estimate if own is None else learner.merge(own, other.estimate, now_s)
         self.count += other.count
         self.folded += other.folded
         for uid, samples in other.noted.items():
@@ -140,7 +140,7 @@ class Entry:
         self.recent = _newest(self.recent + other.recent, now_s, limits.recent)
         self.bad = _newest(self.bad + other.bad, now_s, limits.bad)
 
-    def each_seen(self) -> Iterator[tuple[str, str, Seen]]:
+    def each_seen(self) -> Iterator[tuple[str, str, NewestRun]]:
         """Pod uid, "<container>/<stage>" and the newest run counted of it."""
         for uid, stages in self.seen.items():
             for key, seen in stages.items():
@@ -150,11 +150,13 @@ class Entry:
         """The uids of the pods that it knows."""
         return {*self.seen, *self.noted}
 
-    def _remember(self, pod_uid: str, key: str, seen: Seen) -> None:
+    def _remember(self, pod_uid: str, key: str, seen: NewestRun) -> None:
         self.seen.setdefault(pod_uid, {})[key] = seen
         keep_newest(self.seen, MOST_PODS)
 
-    def _show(self, outcome: Outcome, time_s: float, replaced: Counted | None, now_s: float, limits: Limits) -> None:
+    def _show(
+        self, outcome: Outcome, time_s: float, replaced: CountedOutcome | None, now_s: float, limits: Limits
+    ) -> None:
         shown = {
             "time": format_time(time_s),
             "pod": outcome.pod,
@@ -178,7 +180,7 @@ def stage_key(container: str, stage: Stage) -> str:
     return f"{container}/{stage.value}"
 
 
-def is_news(seen: Seen, outcome: Outcome, *, fresh_s: float = math.inf) -> bool:
+def is_news(seen: NewestRun, outcome: Outcome, *, fresh_s: float = math.inf) -> bool:
     """Whether the outcome tells more than what was counted of its container.
 
     Not when it tells of success after the end of that run was seen: it comes from a list older than what was seen.
@@ -193,7 +195,7 @@ def is_news(seen: Seen, outcome: Outcome, *, fresh_s: float = math.inf) -> bool:
     return outcome.value != seen.value and outcome.reason not in UNSCALED
 
 
-def _missed(learner: Learner, outcome: Outcome, seen: Seen | None, time_s: float, began_s: float | None) -> int:
+def _missed(learner: Learner, outcome: Outcome, seen: NewestRun | None, time_s: float, began_s: float | None) -> int:
     """Runs before this one that nobody saw.
 
     When those of a container that is new here ended is not known: as many count as fall into the last half-life, had

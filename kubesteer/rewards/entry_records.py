@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubesteer.model.reward import RewardRecord
-from kubesteer.rewards.entry import DURATION, MOST_SAMPLES, STARTUP, Entry, Limits, Seen
-from kubesteer.rewards.learners import Standing
+from kubesteer.rewards.entry import DURATION, MOST_SAMPLES, STARTUP, Entry, Limits, NewestRun
+from kubesteer.rewards.learners import Estimate
 
 _KNOWN = ("learner", "count", "seen", "noted", "recent", "bad", STARTUP, DURATION, "folded")
 _MOST_UNKNOWN_BYTES = 4096
@@ -28,7 +28,7 @@ UNKNOWN_MEAN = 0.5
 
 def to_record(entry: Entry, node: str, pod_type: str, learner: str) -> RewardRecord:
     """A record that later changes of the entry do not touch."""
-    mean, evidence, time_s = entry.standing or Standing(UNKNOWN_MEAN, 0.0, 0.0)
+    mean, evidence, time_s = entry.estimate or Estimate(UNKNOWN_MEAN, 0.0, 0.0)
     seen = {
         uid: {key: [one.run, one.value, one.time_s] for key, one in stages.items()}
         for uid, stages in entry.seen.items()
@@ -56,7 +56,7 @@ def to_entry(record: RewardRecord, learner: str, limits: Limits) -> Entry:
     extra = record.extra
     is_own = extra.get("learner", learner) == learner and record.evidence > 0
     return Entry(
-        standing=Standing(record.mean, record.evidence, record.time_s) if is_own else None,
+        estimate=Estimate(record.mean, record.evidence, record.time_s) if is_own else None,
         count=_count(extra.get("count")) if is_own else 0,
         seen={uid: stages for uid, held in _by_pod(extra.get("seen")) if (stages := _stages(held))},
         noted={uid: samples for uid, held in _by_pod(extra.get("noted")) if (samples := _numbers_of(held))},
@@ -105,19 +105,19 @@ def _by_pod(held: object) -> list[tuple[str, Any]]:
     return _items(held) if _bytes(held) <= _MOST_SEEN_BYTES else []
 
 
-def _stages(held: object) -> dict[str, Seen]:
+def _stages(held: object) -> dict[str, NewestRun]:
     return {key: seen for key, listed in _items(held) if (seen := _seen(listed)) is not None}
 
 
-def _seen(listed: object) -> Seen | None:
+def _seen(listed: object) -> NewestRun | None:
     if not (isinstance(listed, list) and len(listed) == 3):
         return None
     run, value, time_s = listed
     if type(run) is not int or run < 0 or not _is_number(time_s):
         return None
     if value is None:
-        return Seen(run, None, float(time_s))
-    return Seen(run, float(value), float(time_s)) if _is_number(value) and 0 <= value <= 1 else None
+        return NewestRun(run, None, float(time_s))
+    return NewestRun(run, float(value), float(time_s)) if _is_number(value) and 0 <= value <= 1 else None
 
 
 def _items(held: object) -> list[tuple[str, Any]]:

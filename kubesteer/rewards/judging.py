@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 from kubesteer.model.errors import InvalidSettings
 from kubesteer.model.reward import shown
-from kubesteer.model.runs import ContainerRuns, Ended, EventSeen, Outcome, PodRuns, Stage
+from kubesteer.model.runs import ContainerRuns, EventSeen, Outcome, PodRuns, RunEnd, Stage
 from kubesteer.rewards.reasons import Reason
 from kubesteer.rewards.starting import has_begun, is_pulling_in_vain, last_run, start_outcomes
 
@@ -55,7 +55,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class JudgingContext:
     """What is known beside the pod's own record; None is what is not known."""
 
     usual_startup_s: float | None = None
@@ -74,7 +74,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class UncountedRun:
     """A run that ended and is no outcome. It has to be known of, or it would be taken for one that was missed."""
 
     pod_type: str
@@ -94,14 +94,14 @@ class Judgement:
     """
 
     outcomes: tuple[Outcome, ...] = ()
-    passed: tuple[Passed, ...] = ()
+    passed: tuple[UncountedRun, ...] = ()
     startup_s: float | None = None
     duration_s: float | None = None
     problems: tuple[str, ...] = ()
     next_look_s: float | None = None
 
 
-def judge(pod: PodRuns, rules: Rules, surroundings: Surroundings, now_s: float) -> Judgement:
+def judge(pod: PodRuns, rules: Rules, surroundings: JudgingContext, now_s: float) -> Judgement:
     """The outcomes of every run that the API still tells of. `now_s` is unix time."""
     annotated, problems = _annotated(pod)
     case = _Case(pod, rules, surroundings, now_s, _startup_s(pod, surroundings), _duration_s(pod), annotated)
@@ -115,7 +115,7 @@ def judge(pod: PodRuns, rules: Rules, surroundings: Surroundings, now_s: float) 
     runs = [found for container in pod.containers for found in _runs(case, container)]
     return Judgement(
         outcomes=(*start, *(found for found in runs if isinstance(found, Outcome))),
-        passed=tuple(found for found in runs if isinstance(found, Passed)),
+        passed=tuple(found for found in runs if isinstance(found, UncountedRun)),
         startup_s=case.startup_s,
         duration_s=case.duration_s,
         problems=problems,
@@ -147,7 +147,7 @@ def taken_on_s(pod: PodRuns) -> float | None:
 class _Case:
     pod: PodRuns
     rules: Rules
-    around: Surroundings
+    around: JudgingContext
     now_s: float
     startup_s: float | None
     duration_s: float | None
@@ -158,11 +158,11 @@ class _Case:
         where, reason = f"{pod.namespace}/{pod.name}", reason[:_LONGEST_REASON]
         return Outcome(pod.pod_type, pod.uid, where, container.name, Stage.RUN, run, value, reason, time_s)
 
-    def passed(self, container: ContainerRuns, run: int) -> Passed:
-        return Passed(self.pod.pod_type, self.pod.uid, container.name, run, self.now_s)
+    def passed(self, container: ContainerRuns, run: int) -> UncountedRun:
+        return UncountedRun(self.pod.pod_type, self.pod.uid, container.name, run, self.now_s)
 
 
-def _runs(case: _Case, container: ContainerRuns) -> Iterator[Outcome | Passed]:
+def _runs(case: _Case, container: ContainerRuns) -> Iterator[Outcome | UncountedRun]:
     """The runs of a container that the API tells of, oldest first."""
     if container.last is not None:
         run = last_run(container)
@@ -180,7 +180,7 @@ def _runs(case: _Case, container: ContainerRuns) -> Iterator[Outcome | Passed]:
         yield case.outcome(container, run, 0.0, Reason.CRASH_LOOP, case.now_s)
 
 
-def _end(case: _Case, container: ContainerRuns, run: int, end: Ended, *, is_final: bool) -> Outcome | None:
+def _end(case: _Case, container: ContainerRuns, run: int, end: RunEnd, *, is_final: bool) -> Outcome | None:
     """is_final: nothing of the container came after it so far."""
     pod = case.pod
     went_well = end.exit_code == 0 and end.reason != "OOMKilled"
@@ -202,14 +202,14 @@ def _end(case: _Case, container: ContainerRuns, run: int, end: Ended, *, is_fina
     return _earned(case, container, run, end, is_final=is_final)
 
 
-def _failure(case: _Case, container: ContainerRuns, run: int, end: Ended, reason: str) -> Outcome:
+def _failure(case: _Case, container: ContainerRuns, run: int, end: RunEnd, reason: str) -> Outcome:
     known = end.started_s is not None and end.finished_s is not None
     ran_s = end.finished_s - end.started_s if known else 0.0  # type: ignore[operator]
     time_s = case.now_s if end.finished_s is None else end.finished_s
     return case.outcome(container, run, 0.5 if ran_s > case.rules.mttf_s else 0.0, reason, time_s)
 
 
-def _earned(case: _Case, container: ContainerRuns, run: int, end: Ended, *, is_final: bool) -> Outcome | None:
+def _earned(case: _Case, container: ContainerRuns, run: int, end: RunEnd, *, is_final: bool) -> Outcome | None:
     """The success that the run had reached before it was ended."""
     if end.started_s is None or end.finished_s is None:
         return None
@@ -261,7 +261,7 @@ def _starting_for_s(case: _Case, is_running: bool) -> float | None:
     return case.startup_s
 
 
-def _was_ended_by_somebody(case: _Case, end: Ended, *, is_final: bool) -> bool:
+def _was_ended_by_somebody(case: _Case, end: RunEnd, *, is_final: bool) -> bool:
     """Deleted, drained, preempted, shut down with the node, past its deadline, or not admitted at all."""
     pod, rules = case.pod, case.rules
     if not is_final:
@@ -275,7 +275,7 @@ def _was_ended_by_somebody(case: _Case, end: Ended, *, is_final: bool) -> bool:
     return pod.status_reason != "" or by_kubelet or (pod.disruption != "" and pod.deleting_since_s is None)
 
 
-def _was_killed_by_a_probe(case: _Case, container: ContainerRuns, end: Ended) -> bool:
+def _was_killed_by_a_probe(case: _Case, container: ContainerRuns, end: RunEnd) -> bool:
     slack_s = case.rules.slack_s
     from_s = -math.inf if end.started_s is None else end.started_s - slack_s
     to_s = math.inf if end.finished_s is None else end.finished_s + slack_s
@@ -300,7 +300,7 @@ def _annotated(pod: PodRuns) -> tuple[float | None, tuple[str, ...]]:
     return None, (f"{where} {shown(pod.measure)} {rule}",)
 
 
-def _startup_s(pod: PodRuns, around: Surroundings) -> float | None:
+def _startup_s(pod: PodRuns, around: JudgingContext) -> float | None:
     began_s = taken_on_s(pod)
     is_first = all(one.restarts == 0 and one.last is None for one in pod.containers if not one.init)
     if around.startup_s is not None or pod.ready_s is None or began_s is None or not is_first:

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kubesteer.model.runs import ContainerRuns, Ended, Outcome, PodRuns, Stage
-from kubesteer.rewards.judging import Judgement, Rules, Surroundings
+from kubesteer.model.runs import ContainerRuns, Outcome, PodRuns, RunEnd, Stage
+from kubesteer.rewards.judging import Judgement, JudgingContext, Rules
 
 REWARD_RUNNING, REWARD_UNSEEN, REWARD_FAILED = 1.0, 0.5, 0.0
 
 
-def judge(pod: PodRuns, rules: Rules, surroundings: Surroundings, now_s: float) -> Judgement:
+def judge(pod: PodRuns, rules: Rules, surroundings: JudgingContext, now_s: float) -> Judgement:
     """What kubeRL would learn of the pod's state; asked as kubesteer.rewards.judging.judge is, and no less often.
 
     Not to be asked when the pod was deleted. Of the rules only mttf_s counts, of the surroundings nothing.
@@ -50,7 +50,7 @@ def _runs_for_the_first_time(container: ContainerRuns) -> bool:
     return container.running_since_s is not None and container.restarts == 0 and container.last is None
 
 
-def _ran_s(end: Ended) -> float:
+def _ran_s(end: RunEnd) -> float:
     return 0.0 if end.started_s is None or end.finished_s is None else end.finished_s - end.started_s
 
 

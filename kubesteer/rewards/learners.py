@@ -1,4 +1,4 @@
-"""How outcomes become a belief: the standing of one (pod type, node) pair, and the rules that move it.
+"""How outcomes become a belief: the estimate of one (pod type, node) pair, and the rules that move it.
 
 Arithmetic only. No rule reads a clock: a time ahead of `now_s` (some clock was set back) counts as now.
 """
@@ -13,7 +13,7 @@ from kubesteer.model.errors import InvalidSettings
 from kubesteer.model.reward import LATEST_TIME_S
 
 
-class Standing(NamedTuple):
+class Estimate(NamedTuple):
     """What is believed at `time_s`, unix seconds: mean 0 worst .. 1 best, evidence in runs' worth."""
 
     mean: float
@@ -21,14 +21,14 @@ class Standing(NamedTuple):
     time_s: float
 
 
-class Counted(NamedTuple):
-    """An outcome that a standing holds already."""
+class CountedOutcome(NamedTuple):
+    """An outcome that an estimate holds already."""
 
     value: float
     time_s: float
 
 
-class News(NamedTuple):
+class NewOutcome(NamedTuple):
     """An outcome to learn: its value, 0 worst .. 1 best, and its time, unix seconds.
 
     replaces: what it takes the place of. runs: how many runs went like this one.
@@ -36,12 +36,12 @@ class News(NamedTuple):
 
     value: float
     time_s: float
-    replaces: Counted | None = None
+    replaces: CountedOutcome | None = None
     runs: int = 1
 
 
 class Learner(Protocol):
-    """Moves standings. Whatever the clocks say, means stay within 0..1 and evidence is finite and 0 or more."""
+    """Moves estimates. Whatever the clocks say, means stay within 0..1 and evidence is finite and 0 or more."""
 
     @property
     def name(self) -> str:
@@ -55,13 +55,13 @@ class Learner(Protocol):
     def counts_missed(self) -> bool:
         """Whether runs that nobody saw count as the next one that was seen to end badly."""
 
-    def learn(self, standing: Standing | None, news: News, now_s: float) -> Standing | None:
-        """The standing with the outcome, in place of the one it replaces; None for a learner that learns nothing."""
+    def learn(self, estimate: Estimate | None, news: NewOutcome, now_s: float) -> Estimate | None:
+        """The estimate with the outcome, in place of the one it replaces; None for a learner that learns nothing."""
 
-    def merge(self, one: Standing, other: Standing, now_s: float) -> Standing:
-        """The standing of both together."""
+    def merge(self, one: Estimate, other: Estimate, now_s: float) -> Estimate:
+        """The estimate of both together."""
 
-    def evidence_at(self, standing: Standing, now_s: float) -> float:
+    def evidence_at(self, estimate: Estimate, now_s: float) -> float:
         """What is left of its evidence."""
 
 
@@ -80,34 +80,34 @@ class BetaLearner:
         if not self.half_life_s >= 1:
             raise InvalidSettings(f"half_life_s {self.half_life_s!r} is not 1 or more")
 
-    def learn(self, standing: Standing | None, news: News, now_s: float) -> Standing:
+    def learn(self, estimate: Estimate | None, news: NewOutcome, now_s: float) -> Estimate:
         """See Learner. What is replaced is taken out as far as it has not decayed, and never more than there is."""
         value, time_s, replaces, runs = news
         now_s, time_s = in_range(now_s), min(in_range(time_s), in_range(now_s))
-        at_s = time_s if standing is None else max(time_s, min(standing.time_s, now_s))
-        good, bad = (0.0, 0.0) if standing is None else self._counts(standing, at_s)
+        at_s = time_s if estimate is None else max(time_s, min(estimate.time_s, now_s))
+        good, bad = (0.0, 0.0) if estimate is None else self._counts(estimate, at_s)
         if replaces is not None:
             left = self._left(at_s - min(replaces.time_s, at_s))
             good = max(0.0, good - replaces.value * left)
             bad = max(0.0, bad - (1.0 - replaces.value) * left)
         weight = runs * self._left(at_s - time_s)
         good, bad = good + value * weight, bad + (1.0 - value) * weight
-        return _standing(good, bad, at_s, otherwise=value if standing is None else standing.mean)
+        return _estimate(good, bad, at_s, otherwise=value if estimate is None else estimate.mean)
 
-    def merge(self, one: Standing, other: Standing, now_s: float) -> Standing:
+    def merge(self, one: Estimate, other: Estimate, now_s: float) -> Estimate:
         """Their counts added up, at the later of their times."""
         at_s = min(max(one.time_s, other.time_s), in_range(now_s))
         good, bad = self._counts(one, at_s)
         more_good, more_bad = self._counts(other, at_s)
-        return _standing(good + more_good, bad + more_bad, at_s, otherwise=one.mean)
+        return _estimate(good + more_good, bad + more_bad, at_s, otherwise=one.mean)
 
-    def evidence_at(self, standing: Standing, now_s: float) -> float:
+    def evidence_at(self, estimate: Estimate, now_s: float) -> float:
         """Halved every half-life."""
-        return standing.evidence * self._left(now_s - standing.time_s)
+        return estimate.evidence * self._left(now_s - estimate.time_s)
 
-    def _counts(self, standing: Standing, at_s: float) -> tuple[float, float]:
-        evidence = self.evidence_at(standing, at_s)
-        return standing.mean * evidence, (1.0 - standing.mean) * evidence
+    def _counts(self, estimate: Estimate, at_s: float) -> tuple[float, float]:
+        evidence = self.evidence_at(estimate, at_s)
+        return estimate.mean * evidence, (1.0 - estimate.mean) * evidence
 
     def _left(self, age_s: float) -> float:
         return float(2.0 ** -(max(age_s, 0.0) / self.half_life_s))
@@ -132,25 +132,25 @@ class EwmaLearner:
         if not 0 <= self.first_mean <= 1:
             raise InvalidSettings(f"first_mean {self.first_mean!r} is not from 0 to 1")
 
-    def learn(self, standing: Standing | None, news: News, now_s: float) -> Standing:
+    def learn(self, estimate: Estimate | None, news: NewOutcome, now_s: float) -> Estimate:
         """See Learner. An outcome that replaces another moves the mean as if that had been the newest."""
         value, time_s, replaces, runs = news
-        before = standing or Standing(self.first_mean, 0.0, 0.0)
+        before = estimate or Estimate(self.first_mean, 0.0, 0.0)
         at_s = max(min(in_range(time_s), in_range(now_s)), min(before.time_s, in_range(now_s)))
         if replaces is not None:
-            return Standing(_within(before.mean + self.weight * (value - replaces.value)), before.evidence, at_s)
+            return Estimate(_within(before.mean + self.weight * (value - replaces.value)), before.evidence, at_s)
         kept = (1.0 - self.weight) ** runs
-        return Standing(_within(kept * before.mean + (1.0 - kept) * value), before.evidence + runs, at_s)
+        return Estimate(_within(kept * before.mean + (1.0 - kept) * value), before.evidence + runs, at_s)
 
-    def merge(self, one: Standing, other: Standing, now_s: float) -> Standing:
+    def merge(self, one: Estimate, other: Estimate, now_s: float) -> Estimate:
         """Their mean by the number of rewards."""
         at_s = min(max(one.time_s, other.time_s), in_range(now_s))
         good = one.mean * one.evidence + other.mean * other.evidence
-        return _standing(good, one.evidence + other.evidence - good, at_s, otherwise=one.mean)
+        return _estimate(good, one.evidence + other.evidence - good, at_s, otherwise=one.mean)
 
-    def evidence_at(self, standing: Standing, now_s: float) -> float:
+    def evidence_at(self, estimate: Estimate, now_s: float) -> float:
         """All of it."""
-        return standing.evidence
+        return estimate.evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,21 +161,21 @@ class NoLearner:
     counts_missed: bool = False
     half_life_s: float = math.inf
 
-    def learn(self, standing: Standing | None, news: News, now_s: float) -> None:
+    def learn(self, estimate: Estimate | None, news: NewOutcome, now_s: float) -> None:
         """Nothing."""
 
-    def merge(self, one: Standing, other: Standing, now_s: float) -> Standing:
+    def merge(self, one: Estimate, other: Estimate, now_s: float) -> Estimate:
         """The one that there was."""
         return one
 
-    def evidence_at(self, standing: Standing, now_s: float) -> float:
+    def evidence_at(self, estimate: Estimate, now_s: float) -> float:
         """All of it."""
-        return standing.evidence
+        return estimate.evidence
 
 
-def _standing(good: float, bad: float, at_s: float, *, otherwise: float) -> Standing:
+def _estimate(good: float, bad: float, at_s: float, *, otherwise: float) -> Estimate:
     evidence = good + bad
-    return Standing(_within(good / evidence if evidence > 0 else otherwise), max(evidence, 0.0), at_s)
+    return Estimate(_within(good / evidence if evidence > 0 else otherwise), max(evidence, 0.0), at_s)
 
 
 def _within(mean: float) -> float:

@@ -19,7 +19,7 @@ PULL_COUNTS_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class Baseline:
     """Of one pod type: medians in seconds, None where too little is known; whether its image fails elsewhere too."""
 
     startup_s: float | None = None
@@ -27,14 +27,14 @@ class Usual:
     pull_fails: bool = False
 
 
-def usual_elsewhere(records: Iterable[RewardRecord], node: str, now_s: float) -> dict[str, Usual]:
+def usual_elsewhere(records: Iterable[RewardRecord], node: str, now_s: float) -> dict[str, Baseline]:
     """By pod type, what the records of all nodes but this one say at `now_s`, unix seconds."""
     by_type: dict[str, list[RewardRecord]] = {}
     for record in records:
         if record.node != node and record.pod_type != OTHER_TYPES:
             by_type.setdefault(record.pod_type, []).append(record)
     return {
-        pod_type: Usual(
+        pod_type: Baseline(
             _median_s(held, STARTUP),
             _median_s(held, DURATION),
             _pull_fails(held, now_s),

@@ -18,8 +18,8 @@ from kubesteer.clients.kubernetes.access import Access
 from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.rewards.port import ColumnStore
 from kubesteer.model.errors import KubesteerError
-from kubesteer.rewards.learners import Standing
-from monitor_agent.agent import Agent, Environment, Outside, build
+from kubesteer.rewards.learners import Estimate
+from monitor_agent.agent import Agent, Clients, Environment, build
 from monitor_agent.app import work
 from monitor_agent.logs import make_log
 from monitor_agent.probes.links import LinkReading
@@ -76,8 +76,8 @@ class Running:
     log: io.StringIO
     waits: Counter[str]
 
-    def standing(self, pod_type: str = "web") -> Standing | None:
-        return self.agent.column.standing(pod_type)
+    def estimate(self, pod_type: str = "web") -> Estimate | None:
+        return self.agent.column.estimate(pod_type)
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         return [line for line in map(json.loads, self.log.getvalue().splitlines()) if line["event"] == event]
@@ -147,7 +147,7 @@ async def agent_on(
     async with ApiServer(load, timeout_s=2.0) as server:
         env = Environment(Random(1), unix_clock=time, sleep=sleep)
         agent = build(
-            settings(changes), node, holder, Outside(server, store, link, **outside), env, make_log("debug", log)
+            settings(changes), node, holder, Clients(server, store, link, **outside), env, make_log("debug", log)
         )
         loops = tuple((name, (replaced or {}).get(name, loop)) for name, loop in agent.loops)
         agent = replace(agent, loops=loops)

@@ -6,9 +6,9 @@ import io
 from collections.abc import Sequence
 
 from kubesteer.model.reward import RewardRecord
-from kubesteer.rewards.usual import Usual
+from kubesteer.rewards.usual import Baseline
 from monitor_agent.logs import make_log
-from monitor_agent.others import Others
+from monitor_agent.others import OtherNodes
 from tests.agent.builders import NODE, NOW_S
 
 
@@ -32,10 +32,10 @@ async def test_a_round_that_finds_too_little_keeps_the_medians_that_are_known() 
         [record("node-3", startup_s=[50.0, 50.0], duration_s=[60.0, 60.0, 60.0])],
         [record("node-4", "db", startup_s=[7.0, 7.0, 7.0])],
     )
-    others = Others(NODE, store, records=10, unix_clock=lambda: NOW_S, log=make_log("debug", io.StringIO()))  # type: ignore[arg-type]
+    others = OtherNodes(NODE, store, records=10, unix_clock=lambda: NOW_S, log=make_log("debug", io.StringIO()))  # type: ignore[arg-type]
     found = []
     for _ in range(3):
         await others.step()
         found.append(others.of("web"))
-    assert found == [Usual(4.0, 20.0), Usual(4.0, 60.0), Usual(4.0, 60.0)]
-    assert others.of("db") == Usual(7.0, None)
+    assert found == [Baseline(4.0, 20.0), Baseline(4.0, 60.0), Baseline(4.0, 60.0)]
+    assert others.of("db") == Baseline(7.0, None)

@@ -38,7 +38,7 @@ async def test_a_run_that_failed_and_one_that_went_well_reach_the_store(api: Fak
     api.put(pod("web-1", waiting("CrashLoopBackOff"), last=OOM))
     api.put(pod("other", waiting("CrashLoopBackOff"), last=OOM, on="node-2"))
     async with agent_on(api, stores.column()) as agent:
-        await until(lambda: agent.standing() is not None)
+        await until(lambda: agent.estimate() is not None)
         await settled(agent)
         record = (await stores.records())["web"]
         assert (record.mean, record.evidence, record.extra["count"]) == (0.0, 1.0, 1)
@@ -46,7 +46,7 @@ async def test_a_run_that_failed_and_one_that_went_well_reach_the_store(api: Fak
         assert outcome["reason"] == "OOMKilled"
         assert (outcome["pod"], outcome["container"], outcome["run"]) == ("shop/web-1", "main", 0)
         api.put(pod("web-2", running(NOW_S - 120)))
-        await until(lambda: agent.standing()[1] == 2)
+        await until(lambda: agent.estimate()[1] == 2)
         await settled(agent)
         record = (await stores.records())["web"]
         assert (record.mean, record.extra["count"]) == (0.5, 2)
@@ -57,10 +57,10 @@ async def test_a_pod_becomes_a_success_by_time_alone(api: FakeApi, memory: Memor
     api.put(pod("web-1", running(NOW_S - 119)))
     async with agent_on(api, column(memory)) as agent:
         await settled(agent)
-        assert agent.standing() is None
+        assert agent.estimate() is None
         agent.time.now_s += 1
-        await until(lambda: agent.standing() is not None)
-        assert agent.standing()[:2] == (1.0, 1.0)
+        await until(lambda: agent.estimate() is not None)
+        assert agent.estimate()[:2] == (1.0, 1.0)
 
 
 async def test_what_a_user_did_is_no_outcome(api: FakeApi, memory: MemoryStore) -> None:
@@ -68,23 +68,23 @@ async def test_what_a_user_did_is_no_outcome(api: FakeApi, memory: MemoryStore) 
     api.put(pod("web-1", ended(143, at_s=NOW_S - 5), phase="Failed", **deleted))
     api.put(pod("job-1", ended(0, reason="Completed"), policy="Never", phase="Succeeded", pod_type="job"))
     async with agent_on(api, column(memory)) as agent:
-        await until(lambda: agent.standing("job") is not None)
-        assert agent.standing("web") is None
-        assert agent.standing("job").mean == 1.0
+        await until(lambda: agent.estimate("job") is not None)
+        assert agent.estimate("web") is None
+        assert agent.estimate("job").mean == 1.0
 
 
 async def test_the_same_run_told_again_and_again_counts_once(api: FakeApi, memory: MemoryStore) -> None:
     failed = pod("web-1", waiting("CrashLoopBackOff"), last=OOM)
     api.put(failed)
     async with agent_on(api, column(memory)) as agent:
-        await until(lambda: agent.standing() is not None)
+        await until(lambda: agent.estimate() is not None)
         for number in range(20):
             api.put({**failed, "metadata": {**failed["metadata"], "labels": {"podtype": "web", "n": str(number)}}})
         api.compact()
         api.cut()
         await until(lambda: agent.agent.health.report()["watch"]["relists"] >= 1)
         api.put(pod("last", running(NOW_S - 120)))
-        await until(lambda: agent.standing()[1] == 2)
+        await until(lambda: agent.estimate()[1] == 2)
         await settled(agent)
     assert (await written(memory)).extra["count"] == 2
 
@@ -93,7 +93,7 @@ async def test_restarts_that_nobody_saw_are_counted_as_the_next_one_ended(api: F
     """restartCount 4 and running: runs 0 to 3 ended, and only run 3's end is told. 4 failures."""
     api.put(pod("web-1", running(NOW_S - 3), last=OOM, restarts=4))
     async with agent_on(api, column(memory)) as agent:
-        await until(lambda: agent.standing() is not None)
+        await until(lambda: agent.estimate() is not None)
         await settled(agent)
     assert (await written(memory)).extra["count"] == 4
 
@@ -102,7 +102,7 @@ async def test_restarts_that_nobody_saw_are_counted_as_the_next_one_ended(api: F
 async def test_a_pod_type_may_be_any_text(api: FakeApi, stores: Stores, label: str) -> None:
     api.put(pod("web-1", waiting("CrashLoopBackOff"), last=OOM, pod_type=label))
     async with agent_on(api, stores.column()) as agent:
-        await until(lambda: agent.standing(label) is not None)
+        await until(lambda: agent.estimate(label) is not None)
         await settled(agent)
         assert set(await stores.records()) == {label}
 
@@ -115,10 +115,10 @@ async def test_a_measure_that_is_none_is_told_once_and_not_used(api: FakeApi, me
         await until(lambda: api.posted)
         for _ in range(3):
             api.put(measured)
-        await until(lambda: agent.standing() is not None)
+        await until(lambda: agent.estimate() is not None)
         agent.time.now_s += 60
         await settled(agent)
-        assert agent.standing().mean == 1.0
+        assert agent.estimate().mean == 1.0
         assert len(agent.lines("measure not used")) == 1
     [(namespace, event)] = api.posted
     assert (namespace, event["type"], event["reason"]) == ("shop", "Warning", "BadRewardMeasure")
@@ -129,12 +129,12 @@ async def test_a_measure_that_is_none_is_told_once_and_not_used(api: FakeApi, me
 async def test_the_applications_measure_takes_the_place_of_the_mere_success(api: FakeApi, memory: MemoryStore) -> None:
     api.put(pod("web-1", running(NOW_S - 300)))
     async with agent_on(api, column(memory)) as agent:
-        await until(lambda: agent.standing() is not None)
-        assert agent.standing().mean == 1.0
+        await until(lambda: agent.estimate() is not None)
+        assert agent.estimate().mean == 1.0
         for text, mean in (("0.25", 0.25), ("0.5", 0.5)):
             api.put(pod("web-1", running(NOW_S - 300), annotations={"kubesteer.io/reward": text}))
-            await until(lambda mean=mean: agent.standing().mean == pytest.approx(mean))
-            assert agent.standing().evidence == pytest.approx(1.0)
+            await until(lambda mean=mean: agent.estimate().mean == pytest.approx(mean))
+            assert agent.estimate().evidence == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ async def test_a_clock_that_jumps_leaves_records_that_can_be_read(
 ) -> None:
     api.put(pod("web-1", waiting("CrashLoopBackOff"), last=OOM))
     async with agent_on(api, column(memory)) as agent:
-        await until(lambda: agent.standing() is not None)
+        await until(lambda: agent.estimate() is not None)
         agent.time.now_s += jump_s
         api.put(pod("web-1", waiting("CrashLoopBackOff"), last=OOM, restarts=1))
         api.put(pod("web-2", running(NOW_S - 120)))
@@ -168,7 +168,7 @@ async def test_a_pod_that_cannot_start_is_explained_by_its_events(api: FakeApi, 
         await settled(agent)
         assert not [name for name, _ in api.requests if name == "events"]
         agent.time.now_s += 1
-        await until(lambda: agent.standing("db") is not None)
+        await until(lambda: agent.estimate("db") is not None)
         await settled(agent)
     assert (await written(memory, "db")).extra["bad"][0]["reason"] == "FailedMount"
     asked = {params["fieldSelector"] for name, params in api.requests if name == "events"}
@@ -199,9 +199,9 @@ async def test_what_another_nodes_agent_writes_about_a_pod_is_not_believed(
         stuck["spec"]["schedulerName"] = "its-own-scheduler"
         api.put(stuck)
     async with agent_on(api, column(memory)) as agent:
-        await until(lambda: agent.standing("web") is not None)
+        await until(lambda: agent.estimate("web") is not None)
         await settled(agent)
-        assert (agent.standing("db") is not None) is counts
+        assert (agent.estimate("db") is not None) is counts
 
 
 async def test_events_that_cannot_be_read_now_are_asked_for_again(api: FakeApi, memory: MemoryStore) -> None:
@@ -209,7 +209,7 @@ async def test_events_that_cannot_be_read_now_are_asked_for_again(api: FakeApi, 
     api.refusals["events"].extend([Refusal(503), Refusal(503)])
     api.put(pod("db-1", waiting("ContainerCreating"), phase="Pending", pod_type="db"))
     async with agent_on(api, column(memory)) as agent:
-        await until(lambda: agent.standing("db") is not None)
+        await until(lambda: agent.estimate("db") is not None)
     assert not api.refusals["events"]
 
 
@@ -221,8 +221,8 @@ async def test_a_slow_start_is_measured_by_what_is_usual_on_other_nodes(api: Fak
         await settled(agent)
         await until(lambda: agent.agent.others.of("web").startup_s == 10.0)
         api.put(pod("web-1", running(NOW_S - 150), scheduled_s=NOW_S - 230, ready_s=NOW_S - 150))
-        await until(lambda: agent.standing() is not None)
-        assert agent.standing().mean == pytest.approx(0.25)
+        await until(lambda: agent.estimate() is not None)
+        assert agent.estimate().mean == pytest.approx(0.25)
 
 
 async def test_pods_that_are_gone_are_forgotten_and_what_was_learned_of_them_is_not(
@@ -231,13 +231,13 @@ async def test_pods_that_are_gone_are_forgotten_and_what_was_learned_of_them_is_
     gone = pod("web-1", waiting("CrashLoopBackOff"), last=OOM)
     api.put(gone)
     async with agent_on(api, column(memory)) as agent:
-        await until(lambda: agent.standing() is not None)
+        await until(lambda: agent.estimate() is not None)
         api.delete(gone)
         api.put(pod("web-2", waiting("CrashLoopBackOff"), last=OOM))
-        await until(lambda: agent.standing().evidence == 2)
+        await until(lambda: agent.estimate().evidence == 2)
         await settled(agent)
         await until(lambda: set(next(agent.agent.column.records()).extra["seen"]) == {"uid-web-2"})
-        assert agent.standing().evidence == 2
+        assert agent.estimate().evidence == 2
 
 
 @pytest.mark.parametrize(
@@ -251,8 +251,8 @@ async def test_the_learner_is_a_setting(api: FakeApi, memory: MemoryStore, learn
     api.put(pod("web-1", ended(1)))
     async with agent_on(api, column(memory), {"learning": {"learner": learner}}) as agent:
         if mean is not None:
-            await until(lambda: agent.standing() is not None)
-            assert agent.standing().mean == pytest.approx(mean)
+            await until(lambda: agent.estimate() is not None)
+            assert agent.estimate().mean == pytest.approx(mean)
         await settled(agent)
     assert ((await written(memory)) is None) is (mean is None)
 
@@ -274,7 +274,7 @@ async def test_the_nodes_own_clock_and_not_the_tests_decides(api: FakeApi, memor
     api.put(pod("web-1", running(NOW_S - 300)))
     async with agent_on(api, column(memory), time=Time(NOW_S - 3600)) as agent:
         await settled(agent)
-        assert agent.standing() is None
+        assert agent.estimate() is None
 
 
 async def test_readiness_tells_of_claim_store_and_watch(api: FakeApi, memory: MemoryStore) -> None:

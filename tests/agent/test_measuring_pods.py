@@ -63,16 +63,16 @@ async def test_a_measure_of_prometheus_takes_the_place_of_the_mere_success(api: 
     prometheus.measure = Measure(0.4)
     every = {"measure": {"every_s": 1.0}}
     async with agent_on(api, column(memory), every, measures=prometheus) as agent:
-        await until(lambda: agent.standing() is not None and agent.standing().mean == pytest.approx(0.4))
+        await until(lambda: agent.estimate() is not None and agent.estimate().mean == pytest.approx(0.4))
         prometheus.measure = Measure(0.41)
         await until(lambda: len(prometheus.asked) > 20)
-        assert agent.standing().mean == pytest.approx(0.4)
+        assert agent.estimate().mean == pytest.approx(0.4)
         prometheus.measure = Measure(0.8)
-        await until(lambda: agent.standing().mean == pytest.approx(0.8))
+        await until(lambda: agent.estimate().mean == pytest.approx(0.8))
         prometheus.measure = None
         await until(lambda: agent.lines("no measures"))
-        assert agent.standing().mean == pytest.approx(0.8)
-        assert agent.standing().evidence == pytest.approx(1.0)
+        assert agent.estimate().mean == pytest.approx(0.8)
+        assert agent.estimate().evidence == pytest.approx(1.0)
     assert all(asked <= {"web-1"} for asked in prometheus.asked)
 
 
@@ -82,8 +82,8 @@ async def test_a_query_that_gives_no_measure_is_told_once(api: FakeApi, memory: 
     prometheus.measure = Measure(None, "the query gives 2.0; make it 0 to 1")
     async with agent_on(api, column(memory), {"measure": {"every_s": 1.0}}, measures=prometheus) as agent:
         await until(lambda: len(prometheus.asked) > 10)
-        await until(lambda: agent.standing() is not None)
-        assert agent.standing().mean == 1.0
+        await until(lambda: agent.estimate() is not None)
+        assert agent.estimate().mean == 1.0
     assert [event["reason"] for _, event in api.posted] == ["BadRewardMeasure"]
 
 
@@ -141,7 +141,7 @@ async def test_a_measure_that_comes_when_its_pod_has_gone_counts_nothing_again(
 
     prometheus.of = slow  # type: ignore[method-assign]
     async with agent_on(api, column(memory), {"measure": {"every_s": 1.0}}, measures=prometheus) as agent:
-        await until(lambda: agent.standing() is not None)
+        await until(lambda: agent.estimate() is not None)
         await until(asked.is_set)
         api.delete(leaving)
         await until(lambda: not agent.agent.book.runs)
@@ -177,8 +177,8 @@ async def test_a_pod_is_worth_the_part_of_its_asked_rate_that_it_got(
 
     kubelet.counters = counting  # type: ignore[method-assign]
     async with agent_on(api, column(memory), {"kubelet": {"every_s": 1.0}}, kubelet=kubelet) as agent:
-        await until(lambda: asked > 10 and agent.standing() is not None)
-        await until(lambda: agent.standing().mean == pytest.approx(mean))
+        await until(lambda: asked > 10 and agent.estimate() is not None)
+        await until(lambda: agent.estimate().mean == pytest.approx(mean))
 
 
 async def test_a_kubelet_that_does_not_answer_changes_nothing_that_was_learned(
@@ -187,10 +187,10 @@ async def test_a_kubelet_that_does_not_answer_changes_nothing_that_was_learned(
     api.put(pod("web-1", running(NOW_S - 300), egress="100M"))
     kubelet = Kubelet(60e6)
     async with agent_on(api, column(memory), {"kubelet": {"every_s": 1.0}}, kubelet=kubelet) as agent:
-        await until(lambda: agent.standing() is not None and agent.standing().mean == pytest.approx(0.6))
+        await until(lambda: agent.estimate() is not None and agent.estimate().mean == pytest.approx(0.6))
         kubelet.away = True
         await until(lambda: agent.lines("no traffic of pods"))
         agent.time.now_s += 60
         for _ in range(3):
             agent.agent.learning.step(agent.agent.book.runs)
-        assert agent.standing().mean == pytest.approx(0.6)
+        assert agent.estimate().mean == pytest.approx(0.6)

@@ -105,7 +105,7 @@ async def test_metrics_tell_of_outcomes_and_traffic_and_name_no_pod(api: FakeApi
     api.put(node())
     api.put(pod("web-1", waiting("CrashLoopBackOff"), last=ended(1)))
     async with agent_on(api, MemoryColumnStore(memory, node=NODE, holder="agent-1")) as agent:
-        await until(lambda: agent.agent.health.is_ready() and agent.standing() and not agent.agent.column.dirty())
+        await until(lambda: agent.agent.health.is_ready() and agent.estimate() and not agent.agent.column.dirty())
         await until(lambda: api.patched)
         health, metrics = agent.agent.health, agent.agent.metrics
         async with serving(Ops(port=0), health.report, metrics.registry) as url:

@@ -39,18 +39,18 @@ async def test_an_agent_killed_between_outcome_and_write_loses_nothing_and_count
     """Run 0 failed: 1. The second agent, and the third which finds it written, count the same 1; run 1 makes it 2."""
     api.put(failing())
     async with agent_on(api, stores.column(), NEVER_WRITES) as first:
-        await until(lambda: first.standing() is not None and first.agent.column.is_loaded)
+        await until(lambda: first.estimate() is not None and first.agent.column.is_loaded)
         await first.kill()
     assert await stores.records() == {}
     for _ in range(2):
         async with agent_on(api, stores.column()) as agent:
             await settled(agent)
-            assert agent.standing().evidence == 1
+            assert agent.estimate().evidence == 1
             await agent.kill()
         assert (await stores.records())["web"].extra["count"] == 1
     api.put(failing(restarts=1))
     async with agent_on(api, stores.column()) as agent:
-        await until(lambda: agent.standing() is not None and agent.standing().evidence == 2)
+        await until(lambda: agent.estimate() is not None and agent.estimate().evidence == 2)
     assert (await stores.records())["web"].extra["count"] == 2
 
 
@@ -59,7 +59,7 @@ async def test_an_agent_that_is_told_to_stop_writes_first_and_gives_the_claim_ba
 ) -> None:
     api.put(failing())
     async with agent_on(api, stores.column("agent-1"), NEVER_WRITES) as agent:
-        await until(lambda: agent.standing() is not None and agent.agent.column.is_loaded)
+        await until(lambda: agent.estimate() is not None and agent.agent.column.is_loaded)
     assert (await stores.records())["web"].extra["count"] == 1
     async with agent_on(api, stores.column("agent-2"), holder="agent-2") as other:
         await until(other.agent.health.is_ready)
@@ -72,14 +72,14 @@ async def test_an_agent_that_comes_back_under_another_name_of_its_node_leaves_th
     api.put(failing())
     async with agent_on(api, stores.column()) as agent:
         await settled(agent)
-        await until(lambda: agent.standing() is not None and not agent.agent.column.dirty())
+        await until(lambda: agent.estimate() is not None and not agent.agent.column.dirty())
     old = await stores.records()
     api.delete(failing())
     api.put(pod("db-1", waiting("CrashLoopBackOff"), last=OOM, pod_type="db", on="renamed"))
     async with agent_on(api, stores.column(node="renamed"), node="renamed") as agent:
         await settled(agent)
-        await until(lambda: agent.standing("db") is not None and not agent.agent.column.dirty())
-        assert agent.standing("web") is None
+        await until(lambda: agent.estimate("db") is not None and not agent.agent.column.dirty())
+        assert agent.estimate("web") is None
     assert await stores.records() == old
     assert {name: one.extra["count"] for name, one in (await stores.records("renamed")).items()} == {"db": 1}
 
@@ -142,7 +142,7 @@ async def test_an_agent_that_starts_without_its_store_learns_at_once_and_counts_
     api.put(failing())
     async with agent_on(api, MemoryColumnStore(memory, node=NODE, holder="agent-1")) as agent:
         await settled(agent)
-        await until(lambda: agent.standing() is not None and not agent.agent.column.dirty())
+        await until(lambda: agent.estimate() is not None and not agent.agent.column.dirty())
         await agent.kill()
     memory.go_away("the test said so")
     api.put(failing(restarts=1))
@@ -151,7 +151,7 @@ async def test_an_agent_that_starts_without_its_store_learns_at_once_and_counts_
         assert not agent.agent.health.is_ready()
         memory.come_back()
         await settled(agent)
-        await until(lambda: agent.standing() is not None and agent.standing().evidence == 2)
+        await until(lambda: agent.estimate() is not None and agent.estimate().evidence == 2)
         await settled(agent)
     [record] = await memory.list(NODE)
     assert record.extra["count"] == 2
@@ -193,7 +193,7 @@ async def test_a_store_that_is_full_is_told_once_though_it_answers(api: FakeApi,
 async def test_a_store_that_lost_everything_is_filled_again(api: FakeApi, memory: MemoryStore) -> None:
     api.put(failing())
     async with agent_on(api, MemoryColumnStore(memory, node=NODE, holder="agent-1")) as agent:
-        await until(lambda: agent.standing() is not None)
+        await until(lambda: agent.estimate() is not None)
         await settled(agent)
         memory.wipe()
         assert await memory.list(NODE) == []
@@ -213,7 +213,7 @@ async def test_the_second_agent_of_a_node_refuses_to_start_and_says_who_holds_it
         assert NODE in str(error)
         assert len(api.asked("list")) == lists
         api.put(failing())
-        await until(lambda: first.standing() is not None)
+        await until(lambda: first.estimate() is not None)
         await settled(first)
         assert (await stores.records())["web"].extra["count"] == 1
 
@@ -235,7 +235,7 @@ async def test_an_agent_whose_claim_was_taken_over_stops_and_writes_nothing_more
     async with agent_on(api, mine, NEVER_WRITES) as agent:
         await until(agent.agent.health.is_ready)
         api.put(failing())
-        await until(lambda: agent.standing() is not None)
+        await until(lambda: agent.estimate() is not None)
         other = MemoryColumnStore(memory, node=NODE, holder="agent-2")
         await mine.close()
         await other.claim()
@@ -253,7 +253,7 @@ async def test_what_happens_while_the_api_server_is_away_is_learned_once_when_it
     """web-1 failed before, and once more while nobody watched; web-2 is new: 3 runs."""
     api.put(failing())
     async with agent_on(api, MemoryColumnStore(memory, node=NODE, holder="agent-1")) as agent:
-        await until(lambda: agent.standing() is not None)
+        await until(lambda: agent.estimate() is not None)
         if fault == "restarted":
             await api.stop()
         api.put(failing(restarts=1))
@@ -270,7 +270,7 @@ async def test_what_happens_while_the_api_server_is_away_is_learned_once_when_it
             case "refused":
                 api.refusals["list"].extend(Refusal(status) for status in (500, 429, 503))
                 api.cut()
-        await until(lambda: agent.standing().evidence == 3)
+        await until(lambda: agent.estimate().evidence == 3)
         await agent.turns()
         await settled(agent)
     [record] = await memory.list(NODE)
@@ -281,7 +281,7 @@ async def test_a_pod_that_cannot_be_decoded_does_not_hide_the_others(api: FakeAp
     api.raw_items["pods"] = ['{"metadata":{"name":"odd","uid":"odd"},"spec":7}']
     api.put(failing())
     async with agent_on(api, MemoryColumnStore(memory, node=NODE, holder="agent-1")) as agent:
-        await until(lambda: agent.standing() is not None)
+        await until(lambda: agent.estimate() is not None)
         told = agent.agent.health.report()["watch"]
     assert told["skipped"] == 1
     assert "odd" in told["last_error"]
@@ -316,7 +316,7 @@ async def test_a_write_that_was_done_and_not_confirmed_is_repeated_without_harm(
     async with agent_on(api, store) as agent:
         for number in range(4):
             api.put(failing(f"web-{number}"))
-            await until(lambda number=number: (agent.standing() or [0, 0])[1] == number + 1)
+            await until(lambda number=number: (agent.estimate() or [0, 0])[1] == number + 1)
             await settled(agent)
     assert store.lost >= 2
     [record] = await memory.list(NODE)
@@ -327,13 +327,13 @@ async def test_a_node_made_anew_is_a_new_node_with_the_same_column(api: FakeApi,
     api.put(node(uid="first"))
     api.put(failing())
     async with agent_on(api, MemoryColumnStore(memory, node=NODE, holder="agent-1")) as agent:
-        await until(lambda: agent.standing() is not None and agent.agent.health.report()["node"]["found"])
+        await until(lambda: agent.estimate() is not None and agent.agent.health.report()["node"]["found"])
         api.delete(node(uid="first"))
         api.delete(failing())
         await until(lambda: not agent.agent.health.report()["node"]["found"])
         api.put(node(uid="second"))
         await until(lambda: agent.lines("the node was made anew"))
-        assert agent.standing().evidence == 1
+        assert agent.estimate().evidence == 1
 
 
 async def test_the_state_of_the_node_goes_with_its_agent(api: FakeApi, memory: MemoryStore) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from kubesteer.clients import file_reading
 from kubesteer.clients.file_reading import read_whole
-from kubesteer.clients.kubernetes.cluster_file import FileSource as ClusterFile
+from kubesteer.clients.kubernetes.cluster_file import ClusterFileSource
 from kubesteer.clients.kubernetes.manifest import read_manifest
 from kubesteer.clients.plain_yaml import documents
-from kubesteer.clients.rewards.file import FileSource as RewardsFile
+from kubesteer.clients.rewards.file import RewardFileSource
 from kubesteer.model.errors import InvalidInput
 from kubesteer.model.network import DEFAULT_NETWORK
 from kubesteer.rewards.table import RewardTable
@@ -60,9 +60,9 @@ metadata:
 def a_source(kind: str, path: Path) -> tuple[Any, Any]:
     """A source of the kind over the file, and its run."""
     if kind == "cluster":
-        cluster = ClusterFile(path, DEFAULT_NETWORK, interval_s=0.01)
+        cluster = ClusterFileSource(path, DEFAULT_NETWORK, interval_s=0.01)
         return cluster, cluster.run(RecordingSink())
-    rewards = RewardsFile(path, RewardTable(), clock=time.monotonic, unix_clock=time.time, poll_interval_s=0.01)
+    rewards = RewardFileSource(path, RewardTable(), clock=time.monotonic, unix_clock=time.time, poll_interval_s=0.01)
     return rewards, rewards.run()
 
 
@@ -128,7 +128,7 @@ def large_yaml(nodes: int = 3000) -> str:
 async def test_a_large_file_is_parsed_by_another_process(tmp_path: Path) -> None:
     path, sink = tmp_path / "cluster.yaml", RecordingSink()
     path.write_text(large_yaml())
-    source = ClusterFile(path, DEFAULT_NETWORK, interval_s=0.01)
+    source = ClusterFileSource(path, DEFAULT_NETWORK, interval_s=0.01)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime, resource.getrusage(resource.RUSAGE_SELF).ru_utime
     task = asyncio.create_task(source.run(sink))
     await until(lambda: source.status().nodes_synced, every_s=0.1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from kubesteer.clients.kubernetes.cluster_file import FileSource
+from kubesteer.clients.kubernetes.cluster_file import ClusterFileSource
 from kubesteer.clients.kubernetes.manifest import read_manifest
 from kubesteer.model.errors import InvalidInput
 from kubesteer.model.network import DEFAULT_NETWORK
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def reading(path: Path, sink: RecordingSink) -> AsyncIterator[FileSource]:
-    source = FileSource(path, DEFAULT_NETWORK, interval_s=0.02)
+async def reading(path: Path, sink: RecordingSink) -> AsyncIterator[ClusterFileSource]:
+    source = ClusterFileSource(path, DEFAULT_NETWORK, interval_s=0.02)
     task = asyncio.create_task(source.run(sink))
     try:
         yield source
@@ -297,7 +297,7 @@ async def test_the_pods_are_as_old_as_the_reading_and_others_get_their_turn(
             await asyncio.sleep(0)
 
     ticks = iter(range(10**9))
-    source = FileSource(path, DEFAULT_NETWORK, interval_s=0.02, clock=lambda: float(next(ticks)))
+    source = ClusterFileSource(path, DEFAULT_NETWORK, interval_s=0.02, clock=lambda: float(next(ticks)))
     tasks = [asyncio.create_task(others()), asyncio.create_task(source.run(sink))]
     await until(lambda: source.status().pods_synced)
     for task in tasks:

@@ -14,7 +14,7 @@ import pytest
 from kubesteer.clients.kubernetes.pod_runs import RunningPod, pod_runs, pods_of_node
 from kubesteer.clients.kubernetes.reflector import Pace, Reflector
 from kubesteer.model.network import DEFAULT_NETWORK
-from kubesteer.model.runs import ContainerRuns, Ended, PodRuns
+from kubesteer.model.runs import ContainerRuns, PodRuns, RunEnd
 from tests.cluster_state import builders
 from tests.cluster_state.conftest import connected
 from tests.waiting import until
@@ -111,13 +111,13 @@ def test_a_running_container_tells_how_its_last_run_ended() -> None:
     assert container(
         {"running": {"startedAt": LATER}}, restartCount=3, lastState={"terminated": ended}
     ) == ContainerRuns(
-        "main", restarts=3, running_since_s=NOON_S + 30, last=Ended(137, "OOMKilled", NOON_S, NOON_S + 30)
+        "main", restarts=3, running_since_s=NOON_S + 30, last=RunEnd(137, "OOMKilled", NOON_S, NOON_S + 30)
     )
 
 
 def test_a_container_that_never_ran_has_no_times_though_the_kubelet_writes_null() -> None:
     ended = {"exitCode": 128, "reason": "ContainerCannotRun", "startedAt": None, "finishedAt": None}
-    assert container({"terminated": ended}).ended == Ended(128, "ContainerCannotRun", None, None)
+    assert container({"terminated": ended}).ended == RunEnd(128, "ContainerCannotRun", None, None)
 
 
 def test_a_waiting_container_says_what_for() -> None:
@@ -152,14 +152,14 @@ def test_the_end_of_an_evicted_container_that_is_told_twice_is_one_run(state: di
     """As a real kubelet wrote it: restartCount went from 0 to 1, and no second run there was."""
     status = {"name": "main", "restartCount": 1, "state": state, "lastState": {"terminated": LOST}}
     evicted = runs(status={"phase": "Failed", "reason": "Evicted", "containerStatuses": [status]})
-    assert evicted.containers == (ContainerRuns("main", ended=Ended(137, "ContainerStatusUnknown", None, None)),)
+    assert evicted.containers == (ContainerRuns("main", ended=RunEnd(137, "ContainerStatusUnknown", None, None)),)
 
 
 def test_a_container_that_was_lost_in_a_pod_that_goes_on_is_a_run() -> None:
     status = {"name": "main", "restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": LOST}}
     goes_on = runs(status={"phase": "Running", "containerStatuses": [status]})
     assert goes_on.containers[0].restarts == 1
-    assert goes_on.containers[0].last == Ended(137, "ContainerStatusUnknown", None, None)
+    assert goes_on.containers[0].last == RunEnd(137, "ContainerStatusUnknown", None, None)
 
 
 def test_an_slo_and_the_applications_measure_are_read() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from kubesteer.clients.kubernetes.access import Access
 from kubesteer.clients.kubernetes.api import ApiServer
-from kubesteer.clients.kubernetes.cluster_file import FileSource
+from kubesteer.clients.kubernetes.cluster_file import ClusterFileSource
 from kubesteer.clients.kubernetes.source import KubernetesSource
 from kubesteer.model.network import DEFAULT_NETWORK
 from kubesteer.placement.cluster_state import ClusterState
@@ -54,7 +54,7 @@ class ApiWorld:
 class FileWorld:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.source: ClusterSource = FileSource(path, DEFAULT_NETWORK, interval_s=0.02)
+        self.source: ClusterSource = ClusterFileSource(path, DEFAULT_NETWORK, interval_s=0.02)
 
     def become(self, *objects: dict[str, Any]) -> None:
         new = self._path.with_suffix(".new")

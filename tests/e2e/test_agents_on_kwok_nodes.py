@@ -24,7 +24,7 @@ from kubesteer.clients.kubernetes.access import Access, from_kubeconfig
 from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.rewards.etcd import etcd_column
 from kubesteer.model.reward import RewardRecord, decode_record, table_range
-from monitor_agent.agent import Agent, Environment, Outside, build
+from monitor_agent.agent import Agent, Clients, Environment, build
 from monitor_agent.app import work
 from monitor_agent.link import NodeLink
 from monitor_agent.logs import Log
@@ -95,7 +95,7 @@ async def agents_at_work(
 
         store = etcd_column(etcd.options(PREFIX), node=name, holder=f"agent of {name}")
         async with ApiServer(load) as api:
-            outside = Outside(api, store, NodeLink(LinkSettings(), RateRules()))
+            outside = Clients(api, store, NodeLink(LinkSettings(), RateRules()))
             agents[name] = build(SETTINGS, name, f"agent of {name}", outside, Environment(Random(name)), log)
             await work(agents[name], stop, log)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from kubesteer.model.runs import ContainerRuns, Ended, EventSeen, Outcome, PodRuns, Stage
-from kubesteer.rewards.judging import Judgement, Rules, Surroundings, judge
+from kubesteer.model.runs import ContainerRuns, EventSeen, Outcome, PodRuns, RunEnd, Stage
+from kubesteer.rewards.judging import Judgement, JudgingContext, Rules, judge
 
 T = 1_700_000_000.0
 RULES = Rules()
@@ -24,24 +24,24 @@ def pod(*containers: ContainerRuns, uid: str = "u1", pod_type: str = "web", **pa
     return PodRuns(uid, "default", f"{pod_type}-1", pod_type, containers, **{**defaults, **rest, **since_t})
 
 
-def end(code: int, began_s: float | None, ended_s: float | None, reason: str = "") -> Ended:
+def end(code: int, began_s: float | None, ended_s: float | None, reason: str = "") -> RunEnd:
     """The end of a run; times are seconds after T. A failure without a reason has the kubelet's, Error."""
     named = reason or ("Error" if code else "Completed")
-    return Ended(code, named, None if began_s is None else T + began_s, None if ended_s is None else T + ended_s)
+    return RunEnd(code, named, None if began_s is None else T + began_s, None if ended_s is None else T + ended_s)
 
 
-def running(since_s: float, *, run: int = 0, last: Ended | None = None, name: str = "main") -> ContainerRuns:
+def running(since_s: float, *, run: int = 0, last: RunEnd | None = None, name: str = "main") -> ContainerRuns:
     """A container that runs since so long after T."""
     return ContainerRuns(name, restarts=run, running_since_s=T + since_s, last=last)
 
 
-def ended(how: Ended, *, run: int = 0, last: Ended | None = None, name: str = "main") -> ContainerRuns:
+def ended(how: RunEnd, *, run: int = 0, last: RunEnd | None = None, name: str = "main") -> ContainerRuns:
     """A container whose present run has ended."""
     return ContainerRuns(name, restarts=run, ended=how, last=last)
 
 
 def waiting(
-    reason: str, message: str = "", *, run: int = 0, last: Ended | None = None, name: str = "main"
+    reason: str, message: str = "", *, run: int = 0, last: RunEnd | None = None, name: str = "main"
 ) -> ContainerRuns:
     """A container that does not run; `run` is the kubelet's restartCount."""
     return ContainerRuns(name, restarts=run, last=last, waiting_reason=reason, waiting_message=message)
@@ -59,7 +59,7 @@ def event(reason: str, message: str = "", at_s: float = 5) -> EventSeen:
 
 def judged(told: PodRuns, now_s: float, rules: Rules = RULES, **surroundings: Any) -> Judgement:
     """The pod judged so long after T."""
-    return judge(told, rules, Surroundings(**surroundings), T + now_s)
+    return judge(told, rules, JudgingContext(**surroundings), T + now_s)
 
 
 def told(judgement: Judgement) -> list[tuple[str, str, int, float, str]]:

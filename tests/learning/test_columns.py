@@ -12,8 +12,8 @@ from kubesteer.model.runs import Stage
 from kubesteer.rewards.column import Batch, Column
 from kubesteer.rewards.early import MOST_RUNS
 from kubesteer.rewards.entry import MOST_PODS
-from kubesteer.rewards.judging import Passed
-from kubesteer.rewards.learners import BetaLearner, EwmaLearner, Learner, NoLearner, Standing
+from kubesteer.rewards.judging import UncountedRun
+from kubesteer.rewards.learners import BetaLearner, Estimate, EwmaLearner, Learner, NoLearner
 from tests.learning.runs import HALF_LIFE_S, T, end, ended, judged, outcome, pod, running, waiting
 
 BETA = BetaLearner(HALF_LIFE_S)
@@ -45,8 +45,8 @@ class Store:
         return [decode_record("/k", key, value) for key, value in self.held.items()]
 
 
-def standing(of: Column, pod_type: str = "web") -> Standing:
-    found = of.standing(pod_type)
+def estimate(of: Column, pod_type: str = "web") -> Estimate:
+    found = of.estimate(pod_type)
     assert found is not None
     return found
 
@@ -58,7 +58,7 @@ def test_an_outcome_counts_once() -> None:
         False,
         False,
     ]
-    assert standing(one) == (0, 1, T)
+    assert estimate(one) == (0, 1, T)
 
 
 def test_each_pod_container_stage_and_run_counts_for_itself() -> None:
@@ -81,7 +81,7 @@ def test_a_crash_takes_the_place_of_the_success_before_it() -> None:
     one.learn(outcome(1, uid="u2"), T)
     assert one.learn(outcome(0, run=0, at_s=HALF_LIFE_S), T + HALF_LIFE_S)
     # at one half-life: a = 2/2 - 1/2 = 0.5, b = 1
-    assert standing(one) == pytest.approx((1 / 3, 1.5, T + HALF_LIFE_S))
+    assert estimate(one) == pytest.approx((1 / 3, 1.5, T + HALF_LIFE_S))
     assert one.counted == 2
 
 
@@ -89,7 +89,7 @@ def test_a_measure_may_be_corrected_and_is_not_undone_by_not_being_known() -> No
     one = column()
     for value, reason in ((1, "Ran"), (0.4, "Measure"), (0.8, "Measure"), (1, "Ran"), (1, "Completed")):
         one.learn(outcome(value, reason=reason), T)
-    assert standing(one) == pytest.approx((0.8, 1, T))
+    assert estimate(one) == pytest.approx((0.8, 1, T))
 
 
 def test_an_older_list_undoes_nothing() -> None:
@@ -97,7 +97,7 @@ def test_an_older_list_undoes_nothing() -> None:
     one.learn(outcome(0, run=3), T)
     assert not one.learn(outcome(1, run=3), T), "the success before that crash"
     assert not one.learn(outcome(0, run=2), T), "a run before it"
-    one.skip(Passed("web", "u1", "main", 4, T), T)
+    one.skip(UncountedRun("web", "u1", "main", 4, T), T)
     assert not one.learn(outcome(1, run=4), T), "a success before an end that was none"
 
 
@@ -118,7 +118,7 @@ def test_missed_runs_count_like_the_one_that_was_seen_to_fail(first: object, the
         if each is not None:
             one.learn(each, T)  # type: ignore[arg-type]
     assert one.counted == count
-    assert standing(one).evidence == pytest.approx(count)
+    assert estimate(one).evidence == pytest.approx(count)
 
 
 def test_runs_that_are_no_outcome_are_not_missed() -> None:
@@ -140,7 +140,7 @@ def test_two_ends_that_are_told_at_once_count_in_their_order() -> None:
 
 def test_a_probe_kill_that_is_told_late_still_counts() -> None:
     one = column()
-    assert one.skip(Passed("web", "u1", "main", 0, T), T)
+    assert one.skip(UncountedRun("web", "u1", "main", 0, T), T)
     assert one.learn(outcome(0, reason="LivenessProbeFailed"), T)
     assert one.counted == 1
 
@@ -166,7 +166,7 @@ def test_a_pod_whose_type_is_edited_stays_with_its_first() -> None:
     one.learn(outcome(0), T)
     assert not one.learn(outcome(0, pod_type="edited"), T)
     assert one.learn(outcome(0, run=1, pod_type="edited"), T)
-    assert (len(one), standing(one).evidence) == (1, 2)
+    assert (len(one), estimate(one).evidence) == (1, 2)
 
 
 def test_a_record_tells_people_what_happened() -> None:
@@ -281,7 +281,7 @@ def test_what_was_learned_before_the_store_was_read_counts_once() -> None:
     second.load(store.records(), T)
     # 3 stored, runs 3 and 4, and u2's
     assert second.counted == 6
-    assert standing(second) == pytest.approx((1 / 6, 6, T))
+    assert estimate(second) == pytest.approx((1 / 6, 6, T))
     assert second.medians("web").startup_s == 5
 
 
@@ -294,7 +294,7 @@ def test_a_correction_before_the_store_was_read_replaces_what_is_stored() -> Non
     assert not second.learn(outcome(0), T)
     second.load(store.records(), T)
     assert second.counted == 1
-    assert standing(second) == pytest.approx((0, 1, T))
+    assert estimate(second) == pytest.approx((0, 1, T))
 
 
 def test_a_long_outage_at_the_start_is_bounded_and_loses_nothing() -> None:
@@ -309,7 +309,7 @@ def test_a_long_outage_at_the_start_is_bounded_and_loses_nothing() -> None:
     assert len(list(second._early)) == MOST_RUNS
     second.load(store.records(), T)
     assert second.counted == runs
-    assert standing(second) == pytest.approx((0, runs, T))
+    assert estimate(second) == pytest.approx((0, runs, T))
     assert not second.learn(outcome(0, run=runs - 1), T)
 
 
@@ -324,10 +324,10 @@ def test_another_learners_belief_is_left_behind_with_its_runs_known() -> None:
     first.learn(outcome(0), T)
     store.flush(first)
     second = column(store.records(), learner=EwmaLearner())
-    assert second.standing("web") is None
+    assert second.estimate("web") is None
     assert not second.learn(outcome(0), T)
     second.learn(outcome(0, run=1), T)
-    assert standing(second).mean == pytest.approx(0.9)  # 0.9 x 1.0 + 0.1 x 0
+    assert estimate(second).mean == pytest.approx(0.9)  # 0.9 x 1.0 + 0.1 x 0
 
 
 def test_a_record_that_a_person_set_is_where_learning_goes_on() -> None:
@@ -407,7 +407,7 @@ def test_the_type_with_the_least_evidence_left_is_folded() -> None:
     one.learn(outcome(0, uid="x", pod_type="next", at_s=3 * HALF_LIFE_S), T + 3 * HALF_LIFE_S)
     # old: 3 / 8 is less than new: 1
     assert {record.pod_type for record in one.records()} == {"new", "next", OTHER_TYPES}
-    assert one.standing(OTHER_TYPES) == (1, 3, T)
+    assert one.estimate(OTHER_TYPES) == (1, 3, T)
 
 
 def test_a_folded_types_pods_go_on_counting_once() -> None:
@@ -418,7 +418,7 @@ def test_a_folded_types_pods_go_on_counting_once() -> None:
     assert one.startup_of("a") == 7
     assert not one.learn(outcome(1, uid="a", pod_type="one"), T)
     assert one.learn(outcome(0, uid="a", pod_type="one"), T), "its crash takes the place of its success"
-    assert standing(one, OTHER_TYPES) == pytest.approx((0, 1, T))
+    assert estimate(one, OTHER_TYPES) == pytest.approx((0, 1, T))
 
 
 def test_folded_types_leave_the_store_in_the_batch_that_writes_what_they_became() -> None:

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubesteer.model.reward import RewardRecord, decode_record, encode_key, encode_value
-from kubesteer.model.runs import Ended, PodRuns
+from kubesteer.model.runs import PodRuns, RunEnd
 from kubesteer.rewards.column import Column
-from kubesteer.rewards.learners import BetaLearner, Standing
+from kubesteer.rewards.learners import BetaLearner, Estimate
 from tests.learning.runs import HALF_LIFE_S, T, end, ended, judged, pod, running, waiting
 
 BETA = BetaLearner(HALF_LIFE_S)
@@ -35,7 +35,7 @@ def history(runs: list[tuple[int, int]], uid: str) -> list[Look]:
     number = 0
     for lasted_s, code in runs:
         looks.append(Look(pod(running(at_s, run=number, last=last), uid=uid), at_s + lasted_s))
-        how: Ended = end(code, at_s, at_s + lasted_s)
+        how: RunEnd = end(code, at_s, at_s + lasted_s)
         at_s += lasted_s + 10
         looks.append(Look(pod(ended(how, run=number, last=last), uid=uid), at_s - 9))
         looks.append(Look(pod(waiting("CrashLoopBackOff", run=number, last=how), uid=uid), at_s - 1))
@@ -132,16 +132,16 @@ def assert_is_standing_of(done: list[tuple[int, int]], looks: list[Look], agent:
     calm = Agent()
     for look in looks:
         calm.look(look)
-    found = agent.column.standing("web")
+    found = agent.column.estimate("web")
     assert found is not None
-    assert found == pytest.approx(calm.column.standing("web"), rel=1e-9, abs=1e-9)
+    assert found == pytest.approx(calm.column.estimate("web"), rel=1e-9, abs=1e-9)
     never_fades = Column("n1", BetaLearner(float("inf")))
     never_fades.load([], T)
     for look in looks:
         never_fades.take(look.told, judged(look.told, look.now_s), T + look.now_s)
     count, _ = counts_of(done)
-    assert never_fades.standing("web") == pytest.approx(
-        Standing(total / count, count, T + looks[-1].now_s), rel=1e-6, abs=1e-9
+    assert never_fades.estimate("web") == pytest.approx(
+        Estimate(total / count, count, T + looks[-1].now_s), rel=1e-6, abs=1e-9
     )
 
 

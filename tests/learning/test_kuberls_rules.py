@@ -7,7 +7,7 @@ import pytest
 from kubesteer.model.runs import PodRuns
 from kubesteer.rewards import kuberl
 from kubesteer.rewards.column import Column
-from kubesteer.rewards.judging import Surroundings
+from kubesteer.rewards.judging import JudgingContext
 from kubesteer.rewards.learners import EwmaLearner
 from tests.learning.runs import RULES, T, end, ended, init, pod, running, waiting
 
@@ -15,7 +15,7 @@ CRASH = end(1, 0, 60)
 
 
 def rewards(told: PodRuns, now_s: float = 1000) -> list[float]:
-    return [one.value for one in kuberl.judge(told, RULES, Surroundings(), T + now_s).outcomes]
+    return [one.value for one in kuberl.judge(told, RULES, JudgingContext(), T + now_s).outcomes]
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_a_crashing_pod_has_kuberls_mean_however_often_its_events_come() -> None
     means = []
     for state in states:
         for now_s in (100, 200, 300):
-            column.take(state, kuberl.judge(state, RULES, Surroundings(), T + now_s), T + now_s)
-        standing = column.standing("web")
-        means.append(standing.mean if standing else None)
+            column.take(state, kuberl.judge(state, RULES, JudgingContext(), T + now_s), T + now_s)
+        estimate = column.estimate("web")
+        means.append(estimate.mean if estimate else None)
     # 1.0; 0.9 x 1.0 + 0.1 x 1.0 = 1.0; 0.9 x 1.0 + 0.1 x 0.5 = 0.95; waits, runs again; 0.9 x 0.95 = 0.855
     assert means == pytest.approx([None, 1.0, 0.95, 0.95, 0.95, 0.855])
     assert column.counted == 3
@@ -72,5 +72,5 @@ def test_runs_that_kuberl_did_not_see_do_not_count() -> None:
     column = Column("n1", EwmaLearner())
     column.load([], T)
     state = pod(ended(end(1, 0, 10), run=9))
-    column.take(state, kuberl.judge(state, RULES, Surroundings(), T + 20), T + 20)
+    column.take(state, kuberl.judge(state, RULES, JudgingContext(), T + 20), T + 20)
     assert column.counted == 1

@@ -30,9 +30,9 @@ def record(**extra: Any) -> RewardRecord:
 
 def left(of: Column, now_s: float) -> float:
     """The evidence of the type web so long after T."""
-    standing = of.standing("web")
-    assert standing is not None
-    return BETA.evidence_at(standing, T + now_s)
+    estimate = of.estimate("web")
+    assert estimate is not None
+    return BETA.evidence_at(estimate, T + now_s)
 
 
 def written(of: Column) -> RewardRecord:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubesteer.model.reward import OTHER_TYPES, RewardRecord, format_time
-from kubesteer.rewards.usual import Usual, usual_elsewhere
+from kubesteer.rewards.usual import Baseline, usual_elsewhere
 from tests.learning.runs import T
 
 
@@ -28,7 +28,7 @@ def test_medians_are_over_all_other_nodes() -> None:
         record("n3", OTHER_TYPES, startup_s=[1, 1, 1]),
     ]
     # web: the middle of 2, 4, 9; two durations are too few; n1 is this node
-    assert usual_elsewhere(sample, "n1", T) == {"web": Usual(4, None), "db": Usual(60, None)}
+    assert usual_elsewhere(sample, "n1", T) == {"web": Baseline(4, None), "db": Baseline(60, None)}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_medians_are_over_all_other_nodes() -> None:
     ],
 )
 def test_an_image_that_failed_elsewhere_within_the_hour_fails_elsewhere(extra: dict[str, Any], fails: bool) -> None:
-    assert usual_elsewhere([record("n2", **extra)], "n1", T) == {"web": Usual(pull_fails=fails)}
+    assert usual_elsewhere([record("n2", **extra)], "n1", T) == {"web": Baseline(pull_fails=fails)}
     assert usual_elsewhere([record("n1", **extra)], "n1", T) == {}
 
 

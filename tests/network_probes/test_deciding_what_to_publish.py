@@ -15,10 +15,10 @@ from monitor_agent.capacity import (
     CapacityRules,
     DirectionRule,
     Mark,
-    Memory,
-    Promises,
+    PlanState,
+    PodDemand,
     Publication,
-    Published,
+    PublishedCapacity,
     plan,
     promises,
     why_told,
@@ -38,7 +38,7 @@ class Node:
     """A node object that takes every number it is told, and the agent's memory."""
 
     def __init__(self, rules: CapacityRules = EGRESS_ONLY, *, egress: int | None = None) -> None:
-        self.rules, self.memory, self.now_s = rules, Memory(), 0.0
+        self.rules, self.memory, self.now_s = rules, PlanState(), 0.0
         self.capacity = {} if egress is None else {EGRESS_BPS: egress}
         self.events: list[str] = []
 
@@ -47,8 +47,8 @@ class Node:
         told, self.memory = plan(
             link,
             self.rules,
-            Published(self.capacity, dict(self.capacity)),
-            Promises({EGRESS_BPS: promised}, {"egress": promised + by_annotation}),
+            PublishedCapacity(self.capacity, dict(self.capacity)),
+            PodDemand({EGRESS_BPS: promised}, {"egress": promised + by_annotation}),
             self.memory,
             now_s=self.now_s,
         )
@@ -87,7 +87,7 @@ def test_each_direction_has_its_names_factor_and_speed() -> None:
         ),
         reserve=0.0,
     )
-    told, _ = plan(UP, rules, Published({}, {}), Promises(), Memory(), now_s=0)
+    told, _ = plan(UP, rules, PublishedCapacity({}, {}), PodDemand(), PlanState(), now_s=0)
     assert told.numbers == {EGRESS_BPS: 20 * G, DEPCON2_SLO: 20 * G, INGRESS_BPS: 1 * G}
     assert told.limit_bps == {"egress": 10 * G, "ingress": 1 * G}
 
@@ -103,7 +103,9 @@ def test_a_number_that_somebody_else_set_is_set_right(kubelets: int) -> None:
 
 
 def test_allocatable_that_lags_behind_is_written_again() -> None:
-    told, _ = plan(UP, EGRESS_ONLY, Published({EGRESS_BPS: 9_500_000_000}, {}), Promises(), Memory(), now_s=0)
+    told, _ = plan(
+        UP, EGRESS_ONLY, PublishedCapacity({EGRESS_BPS: 9_500_000_000}, {}), PodDemand(), PlanState(), now_s=0
+    )
     assert told.numbers == {EGRESS_BPS: 9_500_000_000}
 
 
@@ -178,9 +180,9 @@ def test_a_speed_that_changed_is_published_and_told(speed_bps: int, waits_s: flo
 
 def test_both_directions_of_one_change_are_one_event() -> None:
     told: Publication | None = None
-    memory = Memory()
+    memory = PlanState()
     for link, now_s in ((UP, 0), (replace(UP, speed_bps=1 * G), 1), (replace(UP, speed_bps=1 * G), 6)):
-        told, memory = plan(link, CapacityRules(), Published({}, {}), Promises(), memory, now_s=now_s)
+        told, memory = plan(link, CapacityRules(), PublishedCapacity({}, {}), PodDemand(), memory, now_s=now_s)
     assert told is not None
     assert [event.message for event in told.events] == [
         "egress and ingress: eth0 went from 10G to 1G (eth0 reports 10000 Mb/s)"

@@ -13,7 +13,7 @@ import yaml
 
 from kubesteer.clients.rewards.etcd import etcd_column, etcd_node_states, etcd_source, etcd_writer
 from kubesteer.clients.rewards.etcd3_backend import etcd3_node_states, etcd3_source, etcd3_writer
-from kubesteer.clients.rewards.file import FileSource
+from kubesteer.clients.rewards.file import RewardFileSource
 from kubesteer.clients.rewards.memory import MemoryNodeStates, MemorySource, MemoryStore
 from kubesteer.clients.rewards.memory_column import MemoryColumnStore
 from kubesteer.clients.rewards.port import ColumnStore, NodeStateSink, RewardSink, RewardSource, RewardWriter
@@ -157,7 +157,7 @@ class InFile:
         self.come_back()
 
     def source(self, sink: RewardSink) -> RewardSource:
-        return FileSource(self.path, sink, clock=time.monotonic, unix_clock=time.time, poll_interval_s=0.01)
+        return RewardFileSource(self.path, sink, clock=time.monotonic, unix_clock=time.time, poll_interval_s=0.01)
 
     def writer(self) -> RewardWriter:
         return FileEditor(self)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from kubesteer.clients.rewards.etcd_connection import Change, Head, Page, WatchBatch
+from kubesteer.clients.rewards.etcd_connection import Change, Head, RangePage, WatchBatch
 from kubesteer.clients.rewards.etcd_options import EtcdOptions
 from kubesteer.clients.rewards.etcd_source import EtcdSource
 from kubesteer.clients.rewards.feed import reward_feed
@@ -34,8 +34,8 @@ class Scripted:
         self.closed = False
         self.watched_from = 0
 
-    async def page(self, span: KeyRange, *, revision: int = 0) -> Page:
-        return Page(self.listed, [(KEY, encode_value(reward(mean=self.mean)))], more=False)
+    async def page(self, span: KeyRange, *, revision: int = 0) -> RangePage:
+        return RangePage(self.listed, [(KEY, encode_value(reward(mean=self.mean)))], more=False)
 
     async def head(self, span: KeyRange) -> Head:
         return self.now

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kubesteer.clients.rewards.file import FileSource, parse_rewards
+from kubesteer.clients.rewards.file import RewardFileSource, parse_rewards
 from kubesteer.clients.rewards.file_writer import FileWriter
 from kubesteer.model.errors import InvalidRecord
 from kubesteer.model.reward import RewardRecord
@@ -20,8 +20,8 @@ LOADED_AT_S = 1_000_000.0
 GOOD = "- {node: n1, podType: web, mean: 0.5, evidence: 4"
 
 
-def quick_source(path: Path, table: RewardTable) -> FileSource:
-    return FileSource(path, table, clock=time.monotonic, unix_clock=time.time, poll_interval_s=0.01)
+def quick_source(path: Path, table: RewardTable) -> RewardFileSource:
+    return RewardFileSource(path, table, clock=time.monotonic, unix_clock=time.time, poll_interval_s=0.01)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from extender.app import build, serve
 from extender.settings import Settings
-from kubesteer.clients.kubernetes.cluster_file import FileSource
+from kubesteer.clients.kubernetes.cluster_file import ClusterFileSource
 from kubesteer.clients.rewards.memory import MemorySource, MemoryStore
 from kubesteer.model.network import DEFAULT_NETWORK
 from tests.builders import node, pod
@@ -38,7 +38,7 @@ class Following:
     def __init__(self, path: Path) -> None:
         self.built: Service = service(node("never-there"))
         self.built.parts.state.delete_node("never-there")
-        self.source = FileSource(path, DEFAULT_NETWORK, interval_s=0.01)
+        self.source = ClusterFileSource(path, DEFAULT_NETWORK, interval_s=0.01)
 
     async def __aenter__(self) -> Following:
         self.task = asyncio.create_task(self.source.run(self.built.parts.state))
@@ -97,7 +97,7 @@ async def test_a_file_that_goes_bad_leaves_the_last_good_state(path: Path, harm:
 
 async def test_a_service_whose_file_is_not_there_yet_starts_unready_and_gets_ready(path: Path) -> None:
     settings = Settings(cluster={"file": path, "poll_s": 0.02}, listen={"port": 0, "drain_s": 0}, ops={"port": 0})
-    source = FileSource(path, DEFAULT_NETWORK, interval_s=0.02)
+    source = ClusterFileSource(path, DEFAULT_NETWORK, interval_s=0.02)
     parts = build(
         settings, source, lambda sink: MemorySource(MemoryStore(), sink, clock=time.monotonic), service().parts.log
     )

@@ -19,7 +19,7 @@ import aiohttp
 import yaml
 
 from kubesteer.clients.kubernetes.exec_plugin import ask_plugin
-from kubesteer.clients.kubernetes.kubeconfig import Chosen, chosen, header_value
+from kubesteer.clients.kubernetes.kubeconfig import SelectedContext, chosen, header_value
 from kubesteer.clients.trust import trusting
 from kubesteer.model.errors import InvalidSettings
 
@@ -108,7 +108,7 @@ def from_kubeconfig(
     return load
 
 
-async def _as_user(who: Chosen, plugin_timeout_s: float, wall_clock: Callable[[], float]) -> Access:
+async def _as_user(who: SelectedContext, plugin_timeout_s: float, wall_clock: Callable[[], float]) -> Access:
     from kubernetes.aio import client  # noqa: PLC0415 - as above
     from kubernetes.aio.config.kube_config import KubeConfigLoader  # noqa: PLC0415
 

@@ -36,7 +36,7 @@ _log.setLevel(logging.INFO)
 """A reading that went well is told too."""
 
 
-class FileSource:
+class ClusterFileSource:
     """Nodes and pods as a YAML or JSON file tells them."""
 
     def __init__(

@@ -24,7 +24,7 @@ _TOKEN_CHARACTERS = "!#$&'*+-.^_`|~"  # noqa: S105 - of a header's name, RFC 911
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SelectedContext:
     """One context.
 
     merged: for the loader, without what it would read in another way. plugin: the user's `exec`. impersonate: headers.
@@ -53,7 +53,7 @@ class Chosen:
         return told
 
 
-def chosen(path: str, context: str | None) -> Chosen:
+def chosen(path: str, context: str | None) -> SelectedContext:
     """The context of merged files. Raises InvalidSettings, or what the official client raises for odd files."""
     from kubernetes.aio.config.kube_config import ConfigNode, KubeConfigMerger  # noqa: PLC0415 - see access.py
 
@@ -83,7 +83,7 @@ def chosen(path: str, context: str | None) -> Chosen:
     if "username" in user or "password" in user:
         user["username"], user["password"] = user.get("username", ""), user.get("password", "")
     has_other = token_file is not None or "token" in user or "username" in user
-    return Chosen(
+    return SelectedContext(
         merged=merged,
         context=name,
         folder=folder,

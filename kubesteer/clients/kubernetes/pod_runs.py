@@ -24,7 +24,7 @@ from kubesteer.model.cluster import pod_type
 from kubesteer.model.errors import InvalidQuantity
 from kubesteer.model.network import NetworkResource
 from kubesteer.model.requests import pod_requests
-from kubesteer.model.runs import ContainerRuns, Ended, PodRuns
+from kubesteer.model.runs import ContainerRuns, PodRuns, RunEnd
 
 MEASURE_ANNOTATION = "kubesteer.io/reward"
 _MEANT_TO_END = frozenset({"Never", "OnFailure"})
@@ -178,10 +178,10 @@ def _runs(container: Container, status: _RunStatus, *, init: bool) -> ContainerR
     )
 
 
-def _ended(terminated: _Terminated | None) -> Ended | None:
+def _ended(terminated: _Terminated | None) -> RunEnd | None:
     if terminated is None:
         return None
-    return Ended(
+    return RunEnd(
         exit_code=terminated.exit_code,
         reason=terminated.reason or "",
         started_s=_unix_s(terminated.started_at),

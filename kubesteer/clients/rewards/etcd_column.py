@@ -27,7 +27,7 @@ from kubesteer.clients.rewards.claims import (
 )
 from kubesteer.clients.rewards.etcd_caller import EtcdCaller
 from kubesteer.clients.rewards.etcd_connection import Connect, Head, all_pages
-from kubesteer.clients.rewards.etcd_leases import Found, Put, Swapped
+from kubesteer.clients.rewards.etcd_leases import EntryWrite, StoredEntry, SwapResult
 from kubesteer.clients.rewards.etcd_options import EtcdOptions
 from kubesteer.clients.rewards.feed import Entry, readable
 from kubesteer.model.errors import ColumnClaimed, ColumnEdited, StoreUnavailable
@@ -180,7 +180,7 @@ class EtcdColumnStore:
                 if unless_edited and self._edited:
                     raise ColumnEdited(f"records of node {self._node!r} may have been changed by hand; load them")
                 lease = claim.lease if on_claim else self._column_lease
-                swapped = await self._swap(claim, [Put(key, value, lease) for key, value in puts], deletes)
+                swapped = await self._swap(claim, [EntryWrite(key, value, lease) for key, value in puts], deletes)
                 if swapped is not None and swapped.done:
                     return
                 if swapped is None:
@@ -188,7 +188,7 @@ class EtcdColumnStore:
                 await self._take(claim, await self._look())
         raise self._unsettled()
 
-    async def _take(self, claim: _Claim, found: Found | None, *, from_same_holder: bool = False) -> None:
+    async def _take(self, claim: _Claim, found: StoredEntry | None, *, from_same_holder: bool = False) -> None:
         """Makes the claim ours where it is free, knows it as ours where it is. Raises ColumnClaimed."""
         for _ in range(_ATTEMPTS):
             if found is not None and found.value == claim.value:
@@ -208,9 +208,11 @@ class EtcdColumnStore:
             found = await self._look()
         raise self._unsettled()
 
-    async def _swap(self, claim: _Claim, puts: Sequence[Put], deletes: Sequence[bytes] = ()) -> Swapped | None:
+    async def _swap(
+        self, claim: _Claim, puts: Sequence[EntryWrite], deletes: Sequence[bytes] = ()
+    ) -> SwapResult | None:
         """One transaction under the claim, which it writes anew, so that it has a revision of its own."""
-        own = Put(self._claim_key, claim.value, claim.lease)
+        own = EntryWrite(self._claim_key, claim.value, claim.lease)
         swapped = await self._etcd.call(
             lambda connection: etcd_leases.swap(connection, own.key, claim.revision, [own, *puts], deletes)
         )
@@ -220,7 +222,7 @@ class EtcdColumnStore:
                 claim.revision = swapped.head.revision
         return swapped
 
-    async def _look(self) -> Found | None:
+    async def _look(self) -> StoredEntry | None:
         looked = await self._etcd.call(lambda connection: etcd_leases.look(connection, self._claim_key))
         self._see(looked.head)
         return looked.found

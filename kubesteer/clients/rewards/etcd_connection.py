@@ -72,7 +72,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class RangePage:
     """A part of a list."""
 
     head: Head
@@ -127,14 +127,14 @@ class EtcdConnection:
         """The module with etcd's message classes."""
         return self._wire.messages
 
-    async def page(self, span: KeyRange, *, revision: int = 0, limit: int | None = None) -> Page:
+    async def page(self, span: KeyRange, *, revision: int = 0, limit: int | None = None) -> RangePage:
         """The first entries of a range, up to a page's size or `limit`; at a past revision, when one is given."""
         request = self._wire.messages.RangeRequest(
             key=span.start, range_end=span.end, limit=limit or self._options.page_size, revision=revision
         )
         answer = await self.call("KV", "Range", request)
         entries, leases = [(kv.key, kv.value) for kv in answer.kvs], [kv.lease for kv in answer.kvs]
-        return Page(head_of(answer), entries, answer.more, leases)
+        return RangePage(head_of(answer), entries, answer.more, leases)
 
     async def head(self, span: KeyRange) -> Head:
         """Asks the store whether it is there; it answers only while it has a majority."""
@@ -206,7 +206,7 @@ class EtcdConnection:
         return StoreUnavailable(f"etcd {self._address}: {exc.code().name}: {_details(exc)}{advice}")
 
 
-async def all_pages(connection: EtcdConnection, span: KeyRange) -> list[Page]:
+async def all_pages(connection: EtcdConnection, span: KeyRange) -> list[RangePage]:
     """A whole range as it was at one revision."""
     pages = [await connection.page(span)]
     while pages[-1].more:

@@ -16,7 +16,7 @@ _REVISION_OF_CHANGE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoredEntry:
     """An entry as it is now."""
 
     value: bytes
@@ -26,7 +26,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Put:
+class EntryWrite:
     """An entry to be stored under a lease; without a value it keeps the one it has."""
 
     key: bytes
@@ -35,15 +35,15 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Lookup:
     """How far the store is, and the entry that was asked for; None when there is none."""
 
     head: Head
-    found: Found | None
+    found: StoredEntry | None
 
 
 @dataclass(frozen=True, slots=True)
-class Swapped:
+class SwapResult:
     """Whether a change was made, and then `head.revision` is its own."""
 
     done: bool
@@ -71,16 +71,16 @@ async def revoke(connection: EtcdConnection, lease: int) -> None:
     await connection.call("Lease", "LeaseRevoke", request, none_when=_LEASE_GONE)
 
 
-async def look(connection: EtcdConnection, key: bytes) -> Looked:
+async def look(connection: EtcdConnection, key: bytes) -> Lookup:
     """One entry."""
     answer = await connection.call("KV", "Range", connection.messages.RangeRequest(key=key))
-    found = next((Found(kv.value, kv.lease, kv.mod_revision) for kv in answer.kvs), None)
-    return Looked(head_of(answer), found)
+    found = next((StoredEntry(kv.value, kv.lease, kv.mod_revision) for kv in answer.kvs), None)
+    return Lookup(head_of(answer), found)
 
 
 async def swap(
-    connection: EtcdConnection, guard: bytes, revision: int, puts: Sequence[Put], deletes: Sequence[bytes] = ()
-) -> Swapped | None:
+    connection: EtcdConnection, guard: bytes, revision: int, puts: Sequence[EntryWrite], deletes: Sequence[bytes] = ()
+) -> SwapResult | None:
     """Makes all changes at once if the guarding entry last changed at `revision` (0: is not there), else none.
 
     None, and nothing is changed, when a lease to be used is gone.
@@ -94,8 +94,8 @@ async def swap(
         ],
     )
     answer = await connection.call("KV", "Txn", request, none_when=_LEASE_GONE)
-    return None if answer is None else Swapped(answer.succeeded, head_of(answer))
+    return None if answer is None else SwapResult(answer.succeeded, head_of(answer))
 
 
-def _put(messages: Any, put: Put) -> Any:
+def _put(messages: Any, put: EntryWrite) -> Any:
     return messages.PutRequest(key=put.key, value=put.value or b"", lease=put.lease, ignore_value=put.value is None)

@@ -28,7 +28,7 @@ _AT_ONCE = 1000
 """Records decoded before the other tasks get a turn."""
 
 
-class FileSource:
+class RewardFileSource:
     """Keeps a sink equal to a file; satisfies RewardSource."""
 
     def __init__(

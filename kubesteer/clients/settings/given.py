@@ -15,7 +15,7 @@ from kubesteer.model.quantity import shown
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenSettings:
     """Settings as they were written. faults: sentences about what is no setting, and is left out of groups."""
 
     groups: Mapping[str, Mapping[str, Any]]
@@ -46,7 +46,7 @@ def given(
     *,
     prefix: str = "",
     others: tuple[str, ...] = (),
-) -> Given:
+) -> GivenSettings:
     """What a YAML file (none: nothing) gives, and variables with the prefix over it.
 
     Raises InvalidSettings where the file cannot be read at all.
@@ -54,7 +54,7 @@ def given(
     document = _read(path) if path is not None else Document({}, {})
     faults: list[str] = []
     groups: dict[str, dict[str, Any]] = {}
-    where = Given({}, file=path, lines=document.lines).where
+    where = GivenSettings({}, file=path, lines=document.lines).where
     for group, settings in document.content.items():
         at = f"{where((group,))}{group}: "
         if group not in known:
@@ -73,7 +73,7 @@ def given(
     for each in settings_in(environ or {}, known, prefix, others, faults):
         groups.setdefault(each.group, {})[each.setting] = each.value
         variables[each.group, each.setting] = each.name
-    return Given(groups, faults, path, document.lines, variables)
+    return GivenSettings(groups, faults, path, document.lines, variables)
 
 
 def _read(path: Path) -> Document:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from kubesteer.clients.settings.given import Given
+from kubesteer.clients.settings.given import GivenSettings
 from kubesteer.clients.settings.hints import hint, near
 from kubesteer.clients.settings.variables import Kind, Known
 from kubesteer.model.errors import InvalidSettings
@@ -20,7 +20,7 @@ StructT = TypeVar("StructT", bound=msgspec.Struct)
 _NO_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
 
-def converted(given: Given, to: type[StructT]) -> StructT:
+def converted(given: GivenSettings, to: type[StructT]) -> StructT:
     """The settings. Raises InvalidSettings with a sentence for each that cannot be used."""
     groups = types_of(to)
     faults = [*given.faults]
@@ -74,7 +74,7 @@ def _whole(of: Any) -> Iterator[Any]:
         yield from _whole(part)
 
 
-def _fault(given: Given, group: str, name: str, value: object, of: Any) -> str:
+def _fault(given: GivenSettings, group: str, name: str, value: object, of: Any) -> str:
     """What is wrong with the value of a setting; empty where nothing is."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"{given.where((group, name))}{group}.{name}: {shown(value)} is not finite; write a number"

@@ -18,10 +18,10 @@ from kubesteer.clients.rewards.port import SourceStatus
 from kubesteer.placement.policy import Policy, ScorePolicy
 from kubesteer.rewards import judging, kuberl
 from kubesteer.rewards.column import Column
-from kubesteer.rewards.judging import Judgement, Rules, Surroundings
+from kubesteer.rewards.judging import Judgement, JudgingContext, Rules
 from kubesteer.rewards.learners import BetaLearner, EwmaLearner, Learner
 from kubesteer.rewards.table import Belief, RewardTable
-from kubesteer.rewards.usual import Usual, usual_elsewhere
+from kubesteer.rewards.usual import Baseline, usual_elsewhere
 from tests.bench.rewards.scene import HALF_LIFE_S, NODES, node
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.bench.rewards.world import Known
 
     Floats = NDArray[np.float64]
-    Judge = Callable[[PodRuns, Rules, Surroundings, float], Judgement]
+    Judge = Callable[[PodRuns, Rules, JudgingContext, float], Judgement]
 
 NOTHING, KUBERL, KUBERL_ALONE = "no learning", "kubeRL's rule", "kubeRL's rule, its weight"
 BETA, THOMPSON = "Beta mean", "Beta Thompson"
@@ -121,7 +121,7 @@ class Agents:
             stale_after_s=math.inf,
             sample_seed=seed if contender.samples else None,
         )
-        self._usual: dict[str, Usual] = {}
+        self._usual: dict[str, Baseline] = {}
         self._refresh_at_s = self._others_at_s = -math.inf
         self._rules = Rules()
 
@@ -131,8 +131,8 @@ class Agents:
             return None
         column = self._columns[row]
         self._pods_on[row].add(pod.uid)
-        usual = self._usual.get(pod.pod_type, Usual())
-        around = Surroundings(usual.startup_s, usual.duration_s, column.startup_of(pod.uid))
+        usual = self._usual.get(pod.pod_type, Baseline())
+        around = JudgingContext(usual.startup_s, usual.duration_s, column.startup_of(pod.uid))
         judgement = self._contender.judge(pod, self._rules, around, now_s)
         column.take(pod, judgement, now_s)
         self._changed.add(row)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from kubesteer.model.cluster import PodSummary
-from kubesteer.model.runs import ContainerRuns, Ended, PodRuns
+from kubesteer.model.runs import ContainerRuns, PodRuns, RunEnd
 from kubesteer.placement.candidates import Circumstances, from_table
 from kubesteer.placement.engine import Engine
 from kubesteer.placement.table import NETWORK, NodeTable
@@ -224,7 +224,7 @@ class World:
 
     def _ended(self, pod: _Pod, exit_code: int, reason: str) -> ContainerRuns:
         main = pod.runs.containers[0]
-        return replace(main, running_since_s=None, ended=Ended(exit_code, reason, main.running_since_s, self._unix_s))
+        return replace(main, running_since_s=None, ended=RunEnd(exit_code, reason, main.running_since_s, self._unix_s))
 
     def _leave(self, pod: _Pod) -> None:
         pod.gone = True
