@@ -61,6 +61,7 @@ node-binaries: cluster-binaries ## What real nodes need: Debian packages (as roo
 	@$(RUN) -m tools.cluster nodes
 
 e2e: node-binaries ## Against the real kube-scheduler, API server, etcd, kubelet and containerd
+	@$(RUN) -m tools.cluster build scheduler-1.35 scheduler-1.36
 	@$(RUN) -m pytest tests/e2e tests/network_probes --override-ini addopts= -q -ra -p no:schemathesis --timeout 600
 
 image: $(INSTALLED) ## Build localhost/kubesteer (IMAGE= another name; BASE= BUILD_BASE= other bases; BASE=local makes both)
