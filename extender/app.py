@@ -225,7 +225,7 @@ def build(
 
 
 def _most_nodes(most: int | None, health: Health, state: ClusterState) -> int:
-    """That one request may name: nobody has use for many more than there are."""
+    """The most nodes that one request may name: about twice as many as there are."""
     if most is None:
         return max(1000, 2 * state.table.node_count) if health.cluster_synced() else MOST_NODES
     return most
@@ -329,7 +329,7 @@ def _faults(parts: Parts) -> Faults:
 
 
 async def _freeze_once_synced(parts: Parts, on_synced: Callable[[Parts], None]) -> None:
-    """What is loaded by then stays for good: keeping the collector off it takes its pauses out of the answers."""
+    """Objects loaded by then stay for good: freezing them keeps the collector's pauses out of the answers."""
     while not parts.health.cluster_synced():  # noqa: ASYNC110 - the sources tell how they stand, not when it changes
         await asyncio.sleep(0.05)
     gc.collect()
@@ -351,7 +351,7 @@ async def _told_to_stop(stop: asyncio.Event, serving: list[asyncio.Task[None]]) 
 async def _cluster_source(
     settings: Settings,
 ) -> AsyncIterator[tuple[ClusterSource, WarningSink | None, Reviews | None]]:
-    """The source that the settings name, who can write events on pods there, and who can tell what a token may."""
+    """The source that the settings name, the writer of Events on pods, and the reviewer of tokens."""
     choice, network = settings.cluster, settings.policy().network
     if choice.source == "file":
         yield ClusterFileSource(choice.file, network, interval_s=choice.poll_s), None, None

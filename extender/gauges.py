@@ -1,4 +1,4 @@
-"""What metrics tell of the extender's parts as they stand. It only reads them; metrics.py counts what requests do."""
+"""Gauges of the extender's parts. They only read the parts; metrics.py counts requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What readiness depends on, and what is stale. No I/O: it asks the sources how they stand."""
+"""Readiness, and which sources are stale. No I/O: it reads the status of the sources."""
 
 from __future__ import annotations
 

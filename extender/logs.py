@@ -17,7 +17,7 @@ _LONGEST = 500
 
 
 def make_logger(*, as_json: bool, level: str) -> structlog.typing.FilteringBoundLogger:
-    """The one logger of a process, on what standard output is now; whoever logs is given it."""
+    """The one logger of a process, on the present standard output; handed to each part that logs."""
     render = (
         structlog.processors.JSONRenderer(serializer=_dump)
         if as_json
@@ -53,7 +53,7 @@ def _plain(text: str) -> str:
 
 
 class LibrariesLog(logging.Handler):
-    """What the HTTP server and other libraries say goes into the same log, in the same form."""
+    """Log lines of the HTTP server and of other libraries go into the same log, in the same form."""
 
     def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the agents tell of their nodes' networks, kept in the node table. No I/O, and nothing is decided here."""
+"""Keeps the agents' reports on their nodes' networks in the node table. No I/O, and nothing is decided here."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Tls(_Group):
 
 
 class Limits(_Group):
-    """What one request may take."""
+    """Limits of one request."""
 
     names_body_bytes: int = Field(
         4 << 20, ge=1 << 10, le=1 << 30, description="Largest body with NodeNames; 5,000 names are about 220 kB."
@@ -128,7 +128,7 @@ class Cluster(_Group):
     source: Literal["file", "kubernetes"] = Field("file", description="A cluster file, or the Kubernetes API.")
     file: File = Field(
         Path("examples/cluster.yaml"),
-        description="What `kubectl get nodes,pods -A -o yaml` printed; read when it changes.",
+        description="Output of `kubectl get nodes,pods -A -o yaml`; read when it changes.",
     )
     poll_s: float = Field(1.0, gt=0, le=3600, description="How often the file is looked at.")
     kubeconfig: File | None = Field(
@@ -238,7 +238,7 @@ class Filter(_Group):
     limit_fresh_s: float = Field(
         _FILTER.limit_fresh_s,
         ge=0,
-        description="What an agent told that the link carries counts for this long, where it is below the published "
+        description="The link limit that an agent told counts for this long, where it is below the published "
         "capacity; 0 switches it off.",
     )
     quarantine_below: float = Field(
@@ -292,7 +292,7 @@ class Score(_Group):
 
 
 class NamespaceChoice(_Group):
-    """What is chosen otherwise for the pods of one namespace."""
+    """Choices for the pods of one namespace."""
 
     mode: Literal["enforce", "observe"] | None = None
     reward_weight: float | None = Field(None, ge=0, le=MOST_WEIGHT)
@@ -318,7 +318,7 @@ class Placement(_Group):
 
 
 class Log(_Group):
-    """What is written to standard output."""
+    """The log, on standard output."""
 
     format: Literal["console", "json"] = Field("console", description="For people, or for machines.")
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug tells every decision.")

@@ -1,4 +1,4 @@
-"""The background tasks of the extender: none ends by itself without a consequence. What they do is not known here.
+"""The background tasks of the extender: each one that ends by itself has a consequence. Their work is not known here.
 
 Each is begun again after a wait that grows, or is fatal: then the process stops in order and is started anew.
 """

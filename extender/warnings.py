@@ -20,7 +20,7 @@ _WAITING = 1_000
 
 
 class WarningSink(Protocol):
-    """Whoever can put a Warning Event on a pod."""
+    """Writes Warning Events on pods."""
 
     async def warn(self, pod: PodSummary, reason: str, message: str) -> None:
         """Write it. Raises ClusterUnavailable where it cannot be written."""
@@ -50,7 +50,7 @@ class PodWarnings:
             self._tell("suspect units", pod, "SuspectNetworkSLO", message, decision_id)
 
     def invalid(self, pod: PodSummary, message: str, decision_id: str) -> None:
-        """What a pod asks for can never be right; the same pod is told of once."""
+        """A pod asks for an amount that no node can ever give; the same pod is told of once."""
         if self._is_first(pod):
             self._metrics.invalid_pods.inc()
             self._tell("pod cannot be right", pod, "InvalidNetworkSLO", message, decision_id)

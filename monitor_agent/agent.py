@@ -63,7 +63,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """What an agent talks to. kubelet and measures are None where the settings name none."""
+    """Clients of an agent. kubelet and measures are None where the settings name none."""
 
     api: ApiServer
     store: ColumnStore
@@ -94,7 +94,7 @@ def build(settings: Settings, node: str, holder: str, outside: Clients, env: Env
     metrics = Metrics()
 
     def unix_clock() -> float:
-        """What can be written down, whatever the node's clock was set to."""
+        """A time that can be stored, even where the node's clock is wrong."""
         return in_range(env.unix_clock())
 
     require_sense(settings.measure)

@@ -164,7 +164,7 @@ def _files(choice: Store) -> CertificateFiles:
 
 
 def _certificate(choice: Store, node: str, api: ApiServer, log: Log) -> Callable[[], Coroutine[Any, Any, None]] | None:
-    """What keeps the agent's own certificate; None where others do."""
+    """Keeps the agent's own certificate; None where another component does."""
     if choice.kind != "etcd" or choice.certificate == "file":
         return None
     from monitor_agent.certificate import OwnCertificate  # noqa: PLC0415 - few agents need it

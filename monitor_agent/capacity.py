@@ -103,7 +103,7 @@ class PublishedCapacity:
 
 @dataclass(frozen=True, slots=True)
 class PodDemand:
-    """What the pods on the node asked for, in bit/s.
+    """Bandwidth that the pods on the node asked for, bit/s.
 
     by_resource: as extended resources, which the kubelet checks. by_direction: with what annotations ask for.
     """
@@ -145,7 +145,7 @@ class DebouncedValue:
 
 @dataclass(frozen=True, slots=True)
 class PlanState:
-    """What `plan` keeps from one call to the next; a new agent starts with PlanState().
+    """State of `plan` from one call to the next; a new agent starts with PlanState().
 
     up: 1 or 0. speed_bps: by direction. fits: by direction, 1 or 0 where more is promised than the link carries.
     no_speed_told: directions whose unknown speed was told.

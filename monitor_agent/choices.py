@@ -31,7 +31,7 @@ def node_name(node: Node, environ: Mapping[str, str]) -> str:
 
 
 def holder_name(node: Node, environ: Mapping[str, str], host: str, process: int) -> str:
-    """Who claims the column. A pod's name outlives a crash of its container, so the claim is taken up at once."""
+    """The claim's holder. A pod's name outlives a crash of its container, so the claim is taken up at once."""
     pod = "/".join(filter(None, (environ.get("POD_NAMESPACE"), environ.get("POD_NAME"))))
     return node.holder or pod or f"process {process} on {host}"
 

@@ -24,9 +24,9 @@ _BATCH = 50
 _LOOK_AGAIN_S = 1.0
 """Between two looks at another agent's claim."""
 _CLAIM, _WRITE, _KEEP = "claim", "write", "keep"
-"""What may fail by itself."""
+"""Parts that may fail by themselves."""
 _LAST_WORD_S = 2.0
-"""What the last write and the release of the claim may take."""
+"""Time limit of the last write and the release of the claim."""
 
 
 @dataclass(frozen=True, slots=True)

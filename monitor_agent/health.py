@@ -1,4 +1,4 @@
-"""What readiness depends on, and everything /readyz tells. No I/O: it asks the parts how they stand."""
+"""Readiness and the report of /readyz. No I/O: it reads the status of the parts."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _LONGEST = 500
 
 
 class Log:
-    """Events with fields. Whoever logs is given one."""
+    """Events with fields. Each part that logs is given one."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
@@ -29,20 +29,20 @@ class Log:
         self._logger.debug(event, extra={"fields": fields})
 
     def info(self, event: str, **fields: object) -> None:
-        """What happened as it should."""
+        """An ordinary event."""
         self._logger.info(event, extra={"fields": fields})
 
     def warning(self, event: str, **fields: object) -> None:
-        """What somebody should know."""
+        """An event that an operator should know of."""
         self._logger.warning(event, extra={"fields": fields})
 
     def error(self, event: str, *, fault: BaseException | None = None, **fields: object) -> None:
-        """What somebody should mend; `fault` adds its traceback."""
+        """A fault that an operator should mend; `fault` adds its traceback."""
         self._logger.error(event, exc_info=fault, extra={"fields": fields})
 
 
 def make_log(level: str, stream: TextIO | None = None) -> Log:
-    """The log of a process, on standard output unless told. What the library logs comes out with it."""
+    """The log of a process, on standard output unless told. Lines of the libraries go there too."""
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(_JsonLines())
     root = logging.getLogger()

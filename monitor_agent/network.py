@@ -51,7 +51,7 @@ class Link(Protocol):
 
 
 class NodeEvents(Protocol):
-    """Who writes Events on the node."""
+    """Writes Events on the node."""
 
     async def write(self, event: NodeEvent, uid: str) -> None:
         """Puts an Event on the node of this uid. Raises ClusterUnavailable."""

@@ -33,7 +33,7 @@ class OtherNodes:
         self._usual: dict[str, Baseline] = {}
 
     def of(self, pod_type: str) -> Baseline:
-        """What is usual of a type; of one that nobody told of, nothing."""
+        """The baseline of a type; an empty one where no node told of it."""
         return self._usual.get(pod_type, _UNKNOWN)
 
     async def step(self) -> None:

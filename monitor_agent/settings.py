@@ -80,12 +80,12 @@ class Store(Group, frozen=True):
         float, Meta(ge=0, le=3600, description="At the start, an agent killed before is waited for this long.")
     ] = 20.0
     column_ttl_s: Annotated[
-        int, Meta(ge=60, le=_YEAR_S, description="What is believed of a node ends so long after its agent's last word.")
+        int, Meta(ge=60, le=_YEAR_S, description="A node's rewards are deleted so long after its agent's last word.")
     ] = 7 * _DAY_S
 
 
 class Learning(Group, frozen=True):
-    """What counts as an outcome, and how a belief follows from outcomes."""
+    """Which events count as outcomes, and how a belief follows from outcomes."""
 
     learner: Annotated[
         Literal["beta", "ewma", "none"],
@@ -138,7 +138,7 @@ class Direction(Group, frozen=True):
     annotation: Annotated[str, Meta(description="Bandwidth annotation read where no resource is asked for.")] = ""
     overcommit: Annotated[float, Meta(gt=0, le=1000, description="Published = (speed - reserve) x this.")] = 1.0
     annotation_overcommit: Annotated[
-        float, Meta(gt=0, le=1000, description="What the extender allows of SLOs asked for by annotation.")
+        float, Meta(gt=0, le=1000, description="The extender's `overcommit` for SLOs asked for by annotation.")
     ] = 1.0
     speed_bps: Annotated[
         Annotated[int, Meta(gt=0)] | Text | None,
@@ -238,7 +238,7 @@ class Ops(Group, frozen=True):
 
 
 class Logs(Group, frozen=True):
-    """What is written to standard output, as lines of JSON."""
+    """The log, on standard output, as lines of JSON."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least that is told.")] = "info"
 

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"\d[\d.]*")
 
 
 class WarningEvents(Protocol):
-    """Who writes Warning Events on pods."""
+    """Writes Warning Events on pods."""
 
     async def warn(self, pod: PodRuns, reason: str, message: str) -> None:
         """Puts an Event on the pod. Raises ClusterUnavailable."""

@@ -1,4 +1,4 @@
-"""Who may read the ops port: health is open, all else is for those whom the API server lets. Decides nothing."""
+"""Access to the ops port: health is open; for all else the API server decides. Decides nothing itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads requests' bodies within a size, a time and a memory. What is over is refused without reading on."""
+"""Reads requests' bodies within a size, a time and a memory. The rest of a body that exceeds them is not read."""
 
 from __future__ import annotations
 

@@ -239,7 +239,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._go_on()
 
     def send_400_response(self, msg: str) -> None:
-        """What cannot be read is told so, and its connection ends."""
+        """Answers a request that cannot be read, and ends its connection."""
         super().send_400_response(msg)
         self._await_reading()
 
@@ -293,7 +293,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
 
     def _await_reading(self) -> None:
-        """What is not read by then is thrown away, with its connection: closing would wait for it without end."""
+        """Drops the answers that are still unread, with the connection: closing would wait for them without end."""
         if self._answer_timer is None:
             self._answer_timer = self.loop.call_later(self.answer_timeout_s, self.cut)
 

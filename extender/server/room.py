@@ -1,4 +1,4 @@
-"""What the connections of one server hold together, and which of them makes room for another. No bytes, no HTTP."""
+"""Memory and places that the connections of one server share; which of them makes room for another. No HTTP."""
 
 from __future__ import annotations
 

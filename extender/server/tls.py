@@ -45,7 +45,7 @@ class FreshTls(ssl.SSLContext):
     _shaking: weakref.WeakSet[ssl.SSLObject]
 
     def wrap_bio(self, *buffers: Any, **options: Any) -> ssl.SSLObject:
-        """What the event loop calls for each connection. Raises SSLError, which closes it, where there are too many."""
+        """The event loop calls this for each connection. Raises SSLError, which closes it, where there are too many."""
         if len(self._shaking) + len(self.let_in) >= self.connections:
             raise ssl.SSLError("too many connections")
         wrapped = self.newest.wrap_bio(*buffers, **options)

@@ -157,7 +157,7 @@ class ArgumentsReader:
         """Pod and names of a body as kube-scheduler writes it, each decoded where it stands; None for any other body.
 
         Two JSON values with nothing but these keys around them are the whole of it, wherever the text was found; so
-        the walk through all of it is spared that finds where each value ends. What is wrong is not told here.
+        the walk through all of it is spared that finds where each value ends. Faults are not told here.
         """
         end = body.find(_AFTER_POD) if body.startswith(_BEFORE_POD) and body.endswith(_AFTER_NAMES) else -1
         if end < 0:

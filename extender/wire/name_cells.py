@@ -50,7 +50,7 @@ class NameCells:
         return self._template % _encode(name)
 
     def _follow(self, table: NodeTable) -> None:
-        """Cells of the rows that got another name. A row that was released keeps its cell: nobody asks for it."""
+        """Cells of the rows that got another name. A released row keeps its cell, which is never asked for."""
         renamed, names = table.renamed_since(self._version), table.names
         every = range(len(names)) if renamed is None else set(renamed)
         rendered = {row: self.whole(names[row]) for row in every if table.rows.get(names[row]) == row}

@@ -1,6 +1,6 @@
 """`kubesteer rewards`: the learned rewards of an etcd or a file: shown, explained, set, reset, exported, imported.
 
-Thin. What a record means is in rewards_view.py, how it looks in rewards_tables.py; both, and every store, are imported
+Thin. rewards_view.py has the meaning of a record, rewards_tables.py its look; both, and every store, are imported
 when a command runs, so that `--help` is quick.
 """
 
@@ -322,7 +322,7 @@ def _completed(options: StoreOptions | None) -> StoreOptions:
 def _in_store(
     given: StoreOptions | None, action: Callable[[Store], Awaitable[Result]], *, writes: bool = False
 ) -> Result:
-    """Opens the store, acts, closes it. What goes wrong ends the program with one line."""
+    """Opens the store, acts, closes it. A fault ends the program with one line."""
 
     async def act(options: StoreOptions) -> Result:
         store = open_store(options)

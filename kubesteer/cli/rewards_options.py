@@ -27,7 +27,7 @@ VARIABLES = {
     "password_file": "KUBESTEER_ETCD_PASSWORD_FILE",
     "file": "KUBESTEER_REWARDS_FILE",
 }
-"""Environment variable of each option that has one. What is on the command line counts before all of them."""
+"""Environment variable of each option that has one. The command line counts before all of them."""
 
 _STORE = Group("Store", sort_key=1)
 _CLUSTER = Group("Store on a cluster: any of these reaches the deployed etcd through kubectl", sort_key=2)

@@ -122,7 +122,7 @@ def _marked(record: RewardRecord, now_s: float) -> RewardRecord:
 
 
 def _readable(prefix: str, key: bytes, value: bytes) -> RewardRecord | None:
-    """What cannot be read is as good as not there, and may be replaced."""
+    """A record that cannot be read counts as absent, and may be replaced."""
     try:
         return decode_record(prefix, key, value)
     except InvalidRecord:

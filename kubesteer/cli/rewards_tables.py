@@ -174,7 +174,7 @@ def _basis(record: RewardRecord, policy: ReadPolicy) -> str:
             return "no evidence is recorded: the prior"
         case "ewma":
             return "as recorded" if record.evidence > 0 else "no evidence is recorded: the value of an untried pair"
-    return f"policy none: the same for every pair, whatever is recorded; recorded {record.mean:.2f}"
+    return f"policy none: the same for every pair; recorded {record.mean:.2f}"
 
 
 def _not_listed(extra: Mapping[str, Any]) -> str:

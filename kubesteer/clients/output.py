@@ -1,4 +1,4 @@
-"""Standard output and error of a service: what is written there neither blocks nor raises, whatever reads it.
+"""Standard output and error of a service: writing neither blocks nor raises, even where no reader takes it.
 
 A full disk, a pipe that nobody reads or that is closed must not stop the service: lines that find no room are dropped
 and counted, and a line says so once there is room. No form of a line is decided here. Not logging's QueueListener: its

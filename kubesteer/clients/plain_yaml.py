@@ -1,7 +1,7 @@
 """JSON and YAML text as dictionaries, lists, str, int, float, bool and None: YAML's core schema, as JSON has it.
 
 No date, no `yes` for true, `=` and `<<` are text (`<<` merges where a mapping uses it so). Nothing here recurses, so no
-text ends the process; depth and what aliases unfold to are bounded. What a document means is told elsewhere.
+text ends the process; depth and what aliases unfold to are bounded. The meaning of a document is decided elsewhere.
 """
 
 from __future__ import annotations

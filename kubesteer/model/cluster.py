@@ -152,7 +152,7 @@ def _tolerates_not_ready(toleration: objects.Toleration) -> bool:
 
 
 def summarise_node(node: objects.Node, network: Sequence[NetworkResource]) -> NodeSummary:
-    """The numbers of one node. What cannot be used on it becomes its fault; nothing is raised."""
+    """The numbers of one node. A field that cannot be used becomes its fault; nothing is raised."""
     name = node.metadata.name
     try:
         allocatable = (node.status.allocatable if node.status else None) or {}

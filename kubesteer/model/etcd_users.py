@@ -1,4 +1,4 @@
-"""Who is who to etcd: a client certificate's common name is the user, and each user has the role of its own name."""
+"""Names of etcd's users: a client certificate's common name is the user, and each user has the role of its own name."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class NetworkResource:
     resource_names: extended resources in bit/s, the first that a pod asks for counts. A node's capacity is the first
         of them that the node publishes.
     annotation: the bandwidth annotation of the CNI plugins, in bit/s, read where no extended resource is asked for.
-    overcommit: factor on the capacity for SLOs asked for by annotation. What is asked for as an extended resource is
+    overcommit: factor on the capacity for SLOs asked for by annotation. An amount asked for as an extended resource is
         counted by kube-scheduler and the kubelet too, so its overcommit belongs where the capacity is published.
     """
 

@@ -76,7 +76,7 @@ class Toleration(Protocol):
 
 
 class OwnerReference(Protocol):
-    """Who made an object."""
+    """The owner of an object."""
 
     @property
     def name(self) -> str: ...

@@ -1,6 +1,6 @@
-"""What a pod or its namespace chooses for itself: whether kubesteer's answers decide, and how much rewards weigh.
+"""Choices of a pod or its namespace: whether kubesteer's answers decide, and how much rewards weigh.
 
-Only values, and how a pod's annotations are read. What follows from them is decided in placement.
+Only values, and how a pod's annotations are read. Placement decides by them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Override:
 
 
 def pod_override(annotations: Mapping[str, str] | None) -> Override | None:
-    """What a pod's annotations choose; None where they choose nothing."""
+    """The choices of a pod's annotations; None where there are none."""
     if not annotations:
         return None
     mode, weight = annotations.get(MODE_ANNOTATION), annotations.get(REWARD_WEIGHT_ANNOTATION)

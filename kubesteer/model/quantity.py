@@ -1,8 +1,8 @@
 """Kubernetes quantities, read exactly as the API server reads them.
 
 A quantity is held as a whole number of nano-units: the API's own precision, to which it rounds up when it reads.
-Sums of quantities are therefore exact, and rounding to millicores or bytes happens once, at the end, and up. What is
-too large for int64 is taken as the largest number: nobody has that much, and the API server takes it too.
+Sums of quantities are therefore exact, and rounding to millicores or bytes happens once, at the end, and up. Amounts
+too large for int64 are taken as the largest number, as the API server takes them.
 Source: apimachinery pkg/api/resource (grammar, suffixes, rounding up), 1.37.
 """
 

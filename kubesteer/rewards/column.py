@@ -89,7 +89,7 @@ class Column:
         return sum(entry.count for entry in self._entries.values())
 
     def load(self, records: Iterable[RewardRecord], now_s: float) -> None:
-        """Takes up what the store holds of this node. What was learned before is kept, and counted once.
+        """Takes up what the store holds of this node. Earlier beliefs are kept, and counted once.
 
         A record dated ahead of now is from when a clock was wrong. It is dated now and written so.
         """

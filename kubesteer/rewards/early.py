@@ -1,6 +1,6 @@
 """Runs found before the store was read for the first time, one by one, so that what the store counts already is told.
 
-Bounded: what is full stays full. What the store may hold comes first after a start, so later runs are new ones.
+Bounded: once full it takes no more. Runs that the store may hold come first after a start, so later ones are new.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def to_record(entry: Entry, node: str, pod_type: str, learner: str) -> RewardRec
 
 
 def to_entry(record: RewardRecord, learner: str, limits: Limits) -> Entry:
-    """The entry of a record. What another learner believed is left behind, since it means something else.
+    """The entry of a record. The belief of another learner is left out, since it means something else.
 
     So are unknown fields and outcomes that are larger than an agent or a person writes them.
     """

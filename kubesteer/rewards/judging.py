@@ -40,7 +40,7 @@ class Rules:
     slack_s: float = 2.0
     """Times in the API are whole seconds; two differences of them differ by this without meaning anything."""
     slow_from: float = 2.0
-    """A start-up or a duration is slow from so many times the usual on. What is nearer to it is chance: with 1, half of
+    """A start-up or a duration is slow from so many times the usual on. Smaller differences are chance: with 1, half of
     all runs would count less than 1, and nodes with lucky ones would gather pods."""
     clock_skew_s: float = 10.0
     """By how much a node's clock may be behind the API server's, which tells when a deletion was asked for."""

@@ -41,7 +41,7 @@ class NewOutcome(NamedTuple):
 
 
 class Learner(Protocol):
-    """Moves estimates. Whatever the clocks say, means stay within 0..1 and evidence is finite and 0 or more."""
+    """Moves estimates. With any clock, means stay within 0..1 and evidence is finite and 0 or more."""
 
     @property
     def name(self) -> str:
@@ -81,7 +81,7 @@ class BetaLearner:
             raise InvalidSettings(f"half_life_s {self.half_life_s!r} is not 1 or more")
 
     def learn(self, estimate: Estimate | None, news: NewOutcome, now_s: float) -> Estimate:
-        """See Learner. What is replaced is taken out as far as it has not decayed, and never more than there is."""
+        """See Learner. The replaced outcome is taken out as far as it has not decayed, and never more than there is."""
         value, time_s, replaces, runs = news
         now_s, time_s = in_range(now_s), min(in_range(time_s), in_range(now_s))
         at_s = time_s if estimate is None else max(time_s, min(estimate.time_s, now_s))

@@ -1,7 +1,7 @@
 """The reward table: the belief about every (pod type, node) pair, laid out to be read in microseconds.
 
-One numpy row a pod type, one column a node. What is stored is what was put; decay is applied by reading, and priors by
-`refresh`, which the owner calls from time to time. No I/O, no clock.
+One numpy row a pod type, one column a node. Records are stored as they were put; reading applies decay, and
+`refresh`, which the owner calls from time to time, the priors. No I/O, no clock.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from kubesteer.rewards.reasons import Reason
 FEWEST = 3
 """A median of fewer samples tells nothing."""
 PULL_COUNTS_S = 3600.0
-"""What other nodes told of a type's pods so long ago still says whether its image can be had."""
+"""Records of other nodes that are no older than this tell whether a type's image can be pulled."""
 
 
 @dataclass(frozen=True, slots=True)

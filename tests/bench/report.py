@@ -29,7 +29,7 @@ def document(machine: str, versions: str, when: str, aims: Sequence[Aim], parts:
         "",
         table(("", "measured", "aim", ""), [_row(aim) for aim in aims]),
         "",
-        *(["## What is missed, and why", "", *_notes(missed), ""] if missed else []),
+        *(["## Missed aims, and why", "", *_notes(missed), ""] if missed else []),
         *parts,
         "## How it is measured",
         "",

@@ -148,7 +148,7 @@ def test_notes_that_cannot_be_read_are_left_out(in_etcd: EtcdCase, extra: dict[s
     [
         ("beta", "0.80  (recorded 0.80, drawn towards the prior)"),
         ("ewma", "0.80  (as recorded)"),
-        ("none", "0.50  (policy none: the same for every pair, whatever is recorded; recorded 0.80)"),
+        ("none", "0.50  (policy none: the same for every pair; recorded 0.80)"),
     ],
 )
 def test_explain_says_what_the_belief_follows_from_under_each_policy(

@@ -25,7 +25,7 @@ from kubesteer.model.errors import InvalidSettings
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _EARLY_S = 60.0
-"""What a plugin gave is renewed so long before its end, or in the last tenth of a shorter life."""
+"""Credentials of a plugin are renewed so long before their end, or in the last tenth of a shorter life."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """A kubeconfig's exec plugin: how it is asked, and what its answer must be, as client-go has it.
 
-Nothing is kept here: when to ask again is the caller's business. What a plugin prints never stands in a message, only
+Nothing is kept here: the caller decides when to ask again. The output of a plugin never stands in a message, only
 the last of what it complains.
 """
 

@@ -1,7 +1,7 @@
 """What a kubeconfig says of one context, as client-go reads it, before the official client's loader sees it.
 
-No request is sent and no plugin is run here. What kubesteer cannot honour is refused in words: left out in silence,
-it would make another user of us.
+No request is sent and no plugin is run here. Fields that kubesteer cannot honour are refused in words: to leave
+them out in silence would make it another user.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def chosen(path: str, context: str | None) -> SelectedContext:
 
 
 def _filled(section: Any) -> dict[str, Any]:
-    """What is empty or null counts as not written."""
+    """An empty or null value counts as absent."""
     return {key: value for key, value in (section or {}).items() if value not in (None, "")}
 
 

@@ -64,7 +64,7 @@ class Toleration(Part):
 
 
 class OwnerReference(Part):
-    """Who made an object."""
+    """The owner of an object."""
 
     name: str = ""
     kind: str = ""

@@ -1,7 +1,7 @@
 """List and watch of one resource: the sink follows the API server, and no delete is ever lost.
 
 The order of things: a list in pages at one version, then a watch from that version, resumed from the last version
-seen for as long as the server knows it, else a new list. What a list lacks is deleted from the sink.
+seen for as long as the server knows it, else a new list. Objects that a list lacks are deleted from the sink.
 Objects are put as they come instead of in one replacement at the end: 50,000 at once would stop the event loop.
 """
 

@@ -1,4 +1,4 @@
-"""Who sent a bearer token, and may they: the API server is asked (TokenReview, SubjectAccessReview), its answer kept.
+"""The account behind a bearer token and its rights: asked of the API server (TokenReview, SubjectAccessReview), kept.
 
 What a request is for and how a refusal looks is the services' affair. A token is kept as its hash, and told to nobody.
 """

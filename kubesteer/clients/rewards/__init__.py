@@ -1,1 +1,1 @@
-"""Where rewards are kept: ports, etcd (two back ends), a file, memory. What a reward means is not decided here."""
+"""Where rewards are kept: ports, etcd (two back ends), a file, memory. The meaning of a reward is not decided here."""

@@ -42,7 +42,7 @@ def encode_claim(holder: str, since_s: float) -> bytes:
 
 
 def holder_of(claim: bytes) -> str:
-    """Who holds a claim; what is no claim of ours is quoted, for somebody put it there."""
+    """The holder of a claim; a value that is no claim of ours is quoted."""
     try:
         holder = json.loads(claim)["holder"]
     except (ValueError, RecursionError, TypeError, KeyError):

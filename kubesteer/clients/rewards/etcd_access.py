@@ -1,4 +1,4 @@
-"""Who may do what in etcd: users, their roles and ranges, and authentication itself, compared and mended.
+"""Access to etcd: users, their roles and ranges, and authentication itself, compared and mended.
 
 It speaks as root. Users have no password: a client certificate's common name is the user.
 """
@@ -101,7 +101,7 @@ class EtcdAccess:
         self._password = password
         self._looked: set[str] = set()
         self._unguessable: set[str] = set()
-        """Users whose password, where they have one, nobody knows."""
+        """Users whose password, where they have one, is unknown to all."""
         self._is_swept = False
         self._told: list[str] = []
 
@@ -172,7 +172,7 @@ class EtcdAccess:
         await self._etcd.close()
 
     async def _turn_on(self) -> None:
-        """With root alone: whoever was there, or comes until it is on, is nobody we know."""
+        """Keeps root alone: other users that are there, or come until authentication is on, are unknown to us."""
         for name in await self._users():
             await self._call("UserDelete", rpc.AuthUserDeleteRequest(name=name), _NOT_THERE)
             self._told.append(f"user {name} forgotten: it was there while authentication was off")
@@ -213,7 +213,7 @@ class EtcdAccess:
         self._is_swept = False
 
     async def _make_unguessable(self, name: str) -> None:
-        """Nobody can see whether a user has a password; one that has none does not get one by this."""
+        """It is unknown whether a user has a password; a user without one does not get one by this."""
         if name not in self._unguessable:
             request = rpc.AuthUserChangePasswordRequest(name=name, password=self._password())
             await self._call("UserChangePassword", request, _NOT_THERE)

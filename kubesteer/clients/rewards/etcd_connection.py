@@ -1,6 +1,6 @@
 """One logged-in connection to one etcd member: list, watch, put, delete, in the words of this room.
 
-Both back ends share it; they differ in the Wire below it. It does not reconnect: whoever holds it opens another.
+Both back ends share it; they differ in the Wire below it. It does not reconnect: its owner opens another.
 """
 
 from __future__ import annotations

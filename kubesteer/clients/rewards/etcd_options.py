@@ -15,11 +15,11 @@ _MILLI = 1000
 
 
 class EtcdFiles(Protocol):
-    """What settings say of who this client is, and whom it trusts; as in EtcdOptions."""
+    """Settings of this client's identity and trust; as in EtcdOptions."""
 
     @property
     def ca_file(self) -> str | Path | None:
-        """Who signs the server."""
+        """Authority of the server's certificate."""
 
     @property
     def cert_file(self) -> str | Path | None:
@@ -47,7 +47,7 @@ class EtcdOptions:
     prefix: str = "/kubesteer"
     """Every key is below it."""
     ca_file: Path | None = None
-    """Who signs the server; turns TLS on. With https:// and without it, the system's authorities count."""
+    """The server's authority; turns TLS on. With https:// and without it, the system's authorities count."""
     cert_file: Path | None = None
     """This client's certificate, with `key_file`. Files are read anew for every connection, so they may be rotated."""
     key_file: Path | None = None

@@ -179,7 +179,7 @@ def _unique(records: Iterator[RewardRecord]) -> Iterator[RewardRecord]:
 
 
 def _identity(path: Path) -> tuple[int, ...]:
-    """What changes when the file does, also when a mounted ConfigMap is swapped for another by a link."""
+    """A value that changes when the file does, also when a mounted ConfigMap is swapped by a link."""
     found = path.stat()
     return found.st_ino, found.st_mtime_ns, found.st_size
 

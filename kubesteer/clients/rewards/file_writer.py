@@ -153,7 +153,7 @@ def _json(value: Any) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Whoever reads meanwhile sees the old file or the new one, also after a power cut."""
+    """A reader sees the old file or the new one, also after a power cut."""
     mode = path.stat().st_mode if path.exists() else _NEW_FILE_MODE
     handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

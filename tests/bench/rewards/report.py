@@ -50,7 +50,7 @@ def section(runs: Sequence[Run], aims: Sequence[Aim], when: str) -> str:
         "",
         table(("load", "", "", "measured", "aim", ""), [_aim(aim) for aim in aims]),
         "",
-        *(["### What is missed, and why", "", WHY, ""] if met < len(aims) else []),
+        *(["### Missed aims, and why", "", WHY, ""] if met < len(aims) else []),
         "### Figures",
         "",
         table(("load", "", *(heading for _, heading, _ in _COLUMNS)), _figures(runs)),
