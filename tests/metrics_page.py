@@ -36,6 +36,7 @@ def keeper_metrics() -> KeeperMetrics:
     metrics, now = KeeperMetrics(), datetime(2026, 1, 1, tzinfo=UTC)
     metrics.lines_dropped(lambda: 0)
     ended = Round(done={}, faults={}, ends={"kubesteer-etcd-server": now + timedelta(days=60)})
+    metrics.see_snapshot(now)
     metrics.see(ended, ("certificates", "etcd", "requests"), {"signed": 1}, now)
     return metrics
 

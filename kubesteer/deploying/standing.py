@@ -21,6 +21,7 @@ _EXPIRES_SOON = 0.15
 _LEASE_STALE_S = 60.0
 _STATE_STALE_S = 60.0
 _QUOTA_SHARE = 0.8
+_SNAPSHOT_OLD_S = 2 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def standing(seen: Seen, now_s: float) -> Standing:
     notes: dict[str, list[str]] = {}
     findings: list[str] = []
     for about, found in (
-        ("etcd", list(_etcd(seen, workloads))),
+        ("etcd", [*_etcd(seen, workloads), *_snapshots(seen.look.things, now_s)]),
         ("extender", list(_extenders(seen))),
         ("agent", list(_agents(seen))),
         ("scheduler", list(_scheduler(seen, workloads, now_s))),
@@ -153,6 +154,18 @@ def _etcd(seen: Seen, workloads: Sequence[Thing]) -> Iterator[Said]:
         if quota and size > _QUOTA_SHARE * quota:
             yield True, f"{name} uses {size / quota:.0%} of its quota; run the maintenance job now"
     yield from _unreachable(seen, "kubesteer-etcd-")
+
+
+def _snapshots(things: Iterable[Thing], now_s: float) -> Iterator[Said]:
+    """By the nightly job: its last success or, before the first, when it was made."""
+    for each in things:
+        if (each["kind"], each["metadata"]["name"]) == ("CronJob", "kubesteer-etcd-maintenance"):
+            last = (each.get("status") or {}).get("lastSuccessfulTime")
+            age_s = now_s - datetime.fromisoformat(last or each["metadata"]["creationTimestamp"]).timestamp()
+            if age_s > _SNAPSHOT_OLD_S:
+                yield True, f"the last snapshot is {_span(age_s)} old; see the newest Job of kubesteer-etcd-maintenance"
+            else:
+                yield False, f"the last snapshot is {_span(age_s)} old" if last else "no snapshot yet"
 
 
 def _extenders(seen: Seen) -> Iterator[Said]:

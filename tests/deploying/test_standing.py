@@ -148,3 +148,31 @@ def test_one_scheduler_alone_needs_no_lease() -> None:
     alone = rolled_out(workload("Deployment", "kubesteer-scheduler", replicas=1))
     look = replace(WELL.look, things=[*WORKLOADS[:3], alone])
     assert findings(look=look, leases=[]) == ""
+
+
+def nightly(last: datetime | None, *, made: datetime = NOW - 40 * DAY) -> Look:
+    job = thing("CronJob", "kubesteer-etcd-maintenance", api="batch/v1", spec={})
+    job["metadata"]["creationTimestamp"] = f"{made:%Y-%m-%dT%H:%M:%SZ}"
+    job["status"] = {"lastSuccessfulTime": f"{last:%Y-%m-%dT%H:%M:%SZ}"} if last else {}
+    return replace(WELL.look, things=[*WORKLOADS, job])
+
+
+@pytest.mark.parametrize(
+    ("look", "note"),
+    [
+        (nightly(NOW - 9 * timedelta(hours=1)), "the last snapshot is 9 hours old"),
+        (nightly(None, made=NOW - DAY), "no snapshot yet"),
+    ],
+    ids=["of this night", "deployed yesterday"],
+)
+def test_the_row_of_etcd_tells_how_old_the_last_snapshot_is(look: Look, note: str) -> None:
+    found = standing(replace(WELL, look=look), NOW.timestamp())
+    assert found.findings == ()
+    assert note in next(row for row in found.rows if row.part == "etcd").notes
+
+
+@pytest.mark.parametrize("look", [nightly(NOW - 3 * DAY), nightly(None, made=NOW - 3 * DAY)], ids=["stopped", "never"])
+def test_three_days_without_a_snapshot_are_wrong(look: Look) -> None:
+    assert findings(look=look) == (
+        "etcd: the last snapshot is 3 days old; see the newest Job of kubesteer-etcd-maintenance"
+    )

@@ -25,6 +25,7 @@ KEEPERS, OWN = (
     'kubesteer_certificate_expiry_seconds{secret="kubesteer-etcd-server"}',
     'kubesteer_certificate_file_expiry_seconds{pod="a", file="/etc/kubesteer/server/tls.crt"}',
 )
+SNAPSHOT = 'kubesteer_etcd_snapshot_timestamp_seconds{pod="keeper"}'
 STEADY, GROWING = "5+0x60", "0+60x60"
 DAY_S = 86_400
 """An hour in minutes: a counter that stands still, and one that counts one a second."""
@@ -77,6 +78,7 @@ def test_prometheus_takes_every_rule(rules: Path) -> None:
             "KubesteerNotAsked", {FAULTY: "1x60", ASKED: GROWING}, False, id="one waits, others are asked about"
         ),
         pytest.param("KubesteerNotAsked", {FAULTY: "0x60", ASKED: STEADY}, False, id="pods that fit nowhere"),
+        pytest.param("KubesteerSnapshotOld", {SNAPSHOT: "600x60"}, False, id="a snapshot of this night"),
         pytest.param("KubesteerCertificateEnds", {KEEPERS: f"{11 * DAY_S}x120"}, False, id="a Secret with 11 days"),
         pytest.param("KubesteerCertificateEnded", {OWN: f"{2 * DAY_S}x120"}, False, id="a file with two days"),
     ],
@@ -145,4 +147,23 @@ def test_a_certificate_that_ends_is_named_whoever_made_it(
     }
     file = tmp_path / "test.yaml"
     file.write_text(yaml.safe_dump(test))
+    promtool("test", "rules", str(file))
+
+
+@pytest.mark.parametrize(("age_s", "fires"), [(3 * DAY_S, True), (DAY_S, False)])
+def test_a_snapshot_of_three_days_ago_is_told(rules: Path, tmp_path: Path, age_s: int, fires: bool) -> None:
+    """Prometheus' clock begins at 0 here, so that the snapshot is written before that."""
+    [rule] = [
+        each
+        for group in yaml.safe_load(rules.read_text())["groups"]
+        for each in group["rules"]
+        if each["alert"] == "KubesteerSnapshotOld"
+    ]
+    summary = rule["annotations"]["summary"].replace("{{ $value | humanizeDuration }}", "3d 1h 0m 0s")
+    expected = {"exp_labels": rule["labels"], "exp_annotations": rule["annotations"] | {"summary": summary}}
+    question = {"eval_time": "1h", "alertname": "KubesteerSnapshotOld", "exp_alerts": [expected] if fires else []}
+    series = [{"series": SNAPSHOT, "values": f"{-age_s}x120"}]
+    test = {"interval": "1m", "input_series": series, "alert_rule_test": [question]}
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": [test]}))
     promtool("test", "rules", str(file))

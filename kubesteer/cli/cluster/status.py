@@ -41,7 +41,7 @@ def status(cluster: Cluster, said: Talk) -> int:
 
 def _seen(cluster: Cluster) -> Seen:
     """Raises ClusterUnavailable where the API server does not answer; a pod that does not is a finding."""
-    kinds = (*LOOK_KINDS, "secrets", "leases", "configmaps")
+    kinds = (*LOOK_KINDS, "secrets", "leases", "configmaps", "cronjobs")
     looks = Looks(cluster)
     things, nodes = looks.items(kinds, namespace=NAMESPACE), looks.items(["nodes"])
     if looks.faults and not things:

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from kubesteer.cli.keeping.certificates import CertificateKeeper
 from kubesteer.cli.keeping.requests import RequestKeeper
 from kubesteer.cli.keeping.settings import Pace
+from kubesteer.cli.keeping.snapshots import Snapshots
 from kubesteer.cli.keeping.steps import StepResult
 from kubesteer.clients.build_info import tell_build
 from kubesteer.clients.faults import LastingFaults
@@ -67,6 +68,7 @@ class Metrics:
         )
         self._success: Gauge | None = None
         """Made with the first success: before, there is no such time to tell."""
+        self._snapshot: Gauge | None = None
         self._faults = gauge("kubesteer_keeper_fault", "1 while this part of a round has a fault.", ["part"])
         self._requests = Counter(
             "kubesteer_keeper_requests", "Agents' requests answered.", ["verdict"], registry=self.registry
@@ -76,6 +78,15 @@ class Metrics:
     def lines_dropped(self, value: Callable[[], float]) -> None:
         """Tell how many lines of the log were lost."""
         KeptCounter(self.registry, "kubesteer_keeper_log_lines_dropped", "Lines of the log that found no room.", value)
+
+    def see_snapshot(self, last: datetime) -> None:
+        """Of etcd."""
+        self._snapshot = self._snapshot or Gauge(
+            "kubesteer_etcd_snapshot_timestamp_seconds",
+            "Unix time of etcd's last snapshot; before the first, of the CronJob's creation.",
+            registry=self.registry,
+        )
+        self._snapshot.set(last.timestamp())
 
     def see(self, last: Round, parts: Iterable[str], answered: Mapping[str, int], now: datetime) -> None:
         """After a round."""
@@ -103,6 +114,7 @@ class Keeper:
         certificates: CertificateKeeper | None,
         access: Step | None,
         requests: RequestKeeper | None,
+        snapshots: Snapshots | None = None,
         *,
         pace: Pace,
         now: Callable[[], datetime],
@@ -110,11 +122,12 @@ class Keeper:
     ) -> None:
         self.last: Round | None = None
         self.metrics = Metrics()
-        self._certificates, self._requests = certificates, requests
+        self._certificates, self._requests, self._snapshots = certificates, requests, snapshots
         steps: dict[str, Step | None] = {
             "certificates": None if certificates is None else certificates.step,
             "etcd": access,
             "requests": None if requests is None else requests.step,
+            "snapshots": None if snapshots is None else snapshots.step,
         }
         self._steps = {part: step for part, step in steps.items() if step is not None}
         self._pace, self._now, self._log = pace, now, log
@@ -144,6 +157,8 @@ class Keeper:
         )
         self._tell(self.last)
         self.metrics.see(self.last, self._steps, self._requests.answered if self._requests else {}, self._now())
+        if self._snapshots is not None and self._snapshots.last is not None:
+            self.metrics.see_snapshot(self._snapshots.last)
         return self.last
 
     async def run(self) -> None:

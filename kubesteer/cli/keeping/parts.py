@@ -26,6 +26,7 @@ from kubesteer.cli.keeping.loop import Keeper, Log, Round
 from kubesteer.cli.keeping.ops import serving
 from kubesteer.cli.keeping.requests import RequestKeeper
 from kubesteer.cli.keeping.settings import KeeperSettings
+from kubesteer.cli.keeping.snapshots import Snapshots
 from kubesteer.clients.kubernetes.access import from_kubeconfig, in_cluster
 from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.kubernetes.certificate_requests import RequestAnswers, requests_to
@@ -84,7 +85,7 @@ async def opened(
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(ApiServer(load, timeout_s=cluster.timeout_s))
         secrets = Secrets(api, cluster.namespace)
-        keeper_of_certificates = keeper_of_access = requests = None
+        keeper_of_certificates = keeper_of_access = requests = snapshots = None
         tasks: set[asyncio.Task[None]] = set()
         followed = _Nodes(api)
         if certificates.make:
@@ -95,6 +96,7 @@ async def opened(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubesteer-keeper-")))
             keeper_of_access = AccessKeeper(etcd, secrets, followed.uids, folder, _now)
             stack.push_async_callback(keeper_of_access.close)
+            snapshots = Snapshots(api, cluster.namespace)
         if etcd.per_node and keeper_of_certificates is not None and keeper_of_access is not None:
             of_certificates = keeper_of_certificates
             requests = RequestKeeper(
@@ -113,6 +115,7 @@ async def opened(
             keeper_of_certificates,
             keeper_of_access.step if keeper_of_access is not None else None,
             requests,
+            snapshots,
             pace=settings.pace,
             now=_now,
             log=log,
