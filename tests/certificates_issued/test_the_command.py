@@ -63,7 +63,11 @@ def test_a_round_without_an_api_server_tells_each_fault_to_scripts_and_to_people
     file = settings(tmp_path)
     told = keep("--config", file, "--once", "--json")
     document = json.loads(told.stdout)
-    assert (told.returncode, set(document["faults"]), document["done"]) == (1, {"certificates", "etcd", "snapshots"}, {})
+    assert (told.returncode, set(document["faults"]), document["done"]) == (
+        1,
+        {"certificates", "etcd", "snapshots"},
+        {},
+    )
     told = keep("--config", file, "--once")
     assert told.returncode == 1
     assert "did not answer" in told.stderr

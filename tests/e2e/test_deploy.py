@@ -431,6 +431,12 @@ def test_the_nightly_job_takes_a_snapshot_and_gives_space_back(command: Command)
     assert said.count("Finished defragmenting etcd member") == 3
     bed.kubectl("delete", "job/now", "--namespace=kubesteer")
 
+    def snapshot_is_told() -> bool:
+        rows = {row["part"]: row for row in command.run("status").document["parts"]}
+        return any(note.startswith("the last snapshot is ") for note in rows["etcd"]["notes"])
+
+    eventually(snapshot_is_told, within_s=60, what="status tells of the snapshot", every_s=2)
+
 
 def test_a_member_that_lost_its_volume_joins_anew_by_the_documented_steps(
     command: Command, shell: Callable[..., None]

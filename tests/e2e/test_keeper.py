@@ -9,6 +9,7 @@ import base64
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from importlib.resources import files
@@ -98,6 +99,35 @@ def test_the_nightly_jobs_containers_take_a_snapshot_defragment_and_clean_up(bed
     assert (tmp_path / "now.db").stat().st_size > 0
 
 
+@pytest.fixture
+def small_volume(bed: KeeperBed, tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """A volume for two and a half snapshots of this etcd, and the size of one in bytes."""
+    [take] = [each for each in containers(nightly_job()) if each["name"] == "snapshot"]
+    assert by_job(bed, take, tmp_path, "kubesteer-etcd-maintenance").returncode == 0
+    size_b = (tmp_path / "now.db").stat().st_size
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_b * 5 // 2}", "tmpfs", str(volume)]
+    if subprocess.run(mount, check=False).returncode != 0:
+        pytest.skip("needs the right to mount")
+    yield volume, size_b
+    subprocess.run(["umount", str(volume)], check=True)
+
+
+def test_a_volume_that_holds_two_snapshots_takes_one_each_night(bed: KeeperBed, small_volume: tuple[Path, int]) -> None:
+    """By the job's command lines, with the snapshot's size in the place of etcd's quota. No third one has room."""
+    volume, size_b = small_volume
+    for night in range(1, 8):
+        for container in containers(nightly_job()):
+            container["env"] = [
+                each | {"value": str(size_b)} if each["name"] == "QUOTA_BYTES" else each for each in container["env"]
+            ]
+            told = by_job(bed, container, volume, "kubesteer-etcd-maintenance", pod=f"night-{night}")
+            assert told.returncode == 0, (night, container["name"], told.stderr)
+        assert (volume / f"night-{night}.db").stat().st_size > 0
+        assert len([*volume.iterdir()]) <= 2
+
+
 @pytest.mark.parametrize("name", ["snapshot", "defragment"])
 def test_with_an_agents_certificate_the_nightly_jobs_command_lines_are_refused(
     bed: KeeperBed, tmp_path: Path, name: str
@@ -114,10 +144,12 @@ def nightly_job() -> dict[str, Any]:
     return spec
 
 
-def by_job(bed: KeeperBed, container: dict[str, Any], snapshots: Path, secret: str) -> CompletedProcess[str]:
+def by_job(
+    bed: KeeperBed, container: dict[str, Any], snapshots: Path, secret: str, *, pod: str = "now"
+) -> CompletedProcess[str]:
     """A container's command line and variables, with paths and addresses of this test, and a real etcdctl."""
     here = {
-        "$(POD_NAME)": "now",
+        "$(POD_NAME)": pod,
         "/snapshots": str(snapshots),
         "/etc/etcd/maintenance": str(bed.secrets / secret),
         "https://kubesteer-etcd.kubesteer.svc:2379": f"https://{bed.endpoints[0]}",

@@ -8,12 +8,13 @@ import platform
 import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Metric
 
-from kubesteer.clients import build_info
+from kubesteer.clients import build_info, own_version
 from tests.metrics_page import page, registries
 
 from .written import MANIFESTS, ROOT, written
@@ -169,12 +170,13 @@ def test_panels_of_the_dashboard_do_not_overlap() -> None:
 
 
 def test_a_service_that_is_not_installed_but_run_from_its_folders_starts_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def nowhere(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(build_info, "version", nowhere)
+    monkeypatch.setattr(own_version, "version", nowhere)
+    monkeypatch.setattr(build_info, "own_version", lambda: own_version.own_version(tmp_path))
     registry = CollectorRegistry()
     build_info.tell_build(registry)
     (family,) = registry.collect()
