@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,19 +18,21 @@ from tests.certificates import Authority
 from tests.e2e.test_scheduler_configs import allow_lease
 from tests.scheduler_config.documents import EGRESS, INGRESS, SLO
 from tools.cluster import objects
-from tools.cluster.bundles import CONTROL_PLANE, OLDER
+from tools.cluster.bundles import CONTROL_PLANE, OLDER, SCHEDULERS
 from tools.cluster.controlplane import ControlPlane
 from tools.cluster.extender import ROOT
 from tools.cluster.process import Guard, Process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tools.cluster.build import Binaries
 
 FOLDER = ROOT / "scheduler-config"
 FILES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml"))
+OLDEST = "1.34"
+SCHEDULED = (CONTROL_PLANE, OLDER, *SCHEDULERS)
 IN_A_POD = "second-scheduler.yaml"
 """The file of a scheduler with a ServiceAccount; the others are those of the cluster's own."""
 ENTER = """
@@ -39,15 +43,21 @@ exec "$@"
 """
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["1.37", "1.34"])
-def bed(older_binaries: Binaries, request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
-    """A control plane of that minor with a node that every pod fits on."""
+@pytest.fixture(scope="module")
+def bed_of(older_binaries: Binaries) -> Iterator[Callable[[str], ControlPlane]]:
+    """The control plane for a minor, of the oldest or of the newest, with a node that every pod fits on."""
     if os.geteuid() != 0:
         pytest.skip("a mount namespace needs root")
-    with ControlPlane(older_binaries, older=request.param) as running:
-        running.client.create(objects.node("a", resources=dict.fromkeys((EGRESS, INGRESS, SLO), "10G")))
-        allow_lease(running, "kubesteer")
-        yield running
+    with ExitStack() as running:
+
+        @cache
+        def started(*, older: bool) -> ControlPlane:
+            bed = running.enter_context(ControlPlane(older_binaries, older=older))
+            bed.client.create(objects.node("a", resources=dict.fromkeys((EGRESS, INGRESS, SLO), "10G")))
+            allow_lease(bed, "kubesteer")
+            return bed
+
+        yield lambda minor: started(older=minor == OLDEST)
 
 
 def root_of(folder: Path, bed: ControlPlane, *, in_a_pod: bool) -> Path:
@@ -69,20 +79,22 @@ def root_of(folder: Path, bed: ControlPlane, *, in_a_pod: bool) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("way", sorted({file.split("/")[1] for file in FILES}))
+@pytest.mark.parametrize("file", FILES)
 def test_a_shipped_file_starts_the_scheduler_as_it_is_and_the_scheduler_binds_a_pod(
-    bed: ControlPlane, older_binaries: Binaries, tmp_path: Path, request: pytest.FixtureRequest, way: str
+    bed_of: Callable[[str], ControlPlane], older_binaries: Binaries, tmp_path: Path, file: str
 ) -> None:
-    bundle, version = (OLDER, "1.34") if request.node.callspec.params["bed"] else (CONTROL_PLANE, "1.37")
-    in_a_pod, name = way == IN_A_POD, way.removesuffix(".yaml")
+    minor, way = file.split("/")
+    bed = bed_of(minor)
+    [bundle] = [each for each in SCHEDULED if each.kubernetes_version.startswith(f"{minor}.")]
+    in_a_pod, name = way == IN_A_POD, f"{way.removesuffix('.yaml')}-{minor}"
     root = root_of(tmp_path, bed, in_a_pod=in_a_pod)
     pod_of = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(bed.layout.api_port)}
     environment = [f"{variable}={value}" for variable, value in pod_of.items()] if in_a_pod else []
     program = older_binaries.path("kube-scheduler", bundle=bundle.name)
     # No port of its own, which another scheduler on this machine may have.
-    start = [program, "--config", FOLDER / version / way, "--secure-port=0"]
+    start = [program, "--config", FOLDER / file, "--secure-port=0"]
     command = ["unshare", "--mount", "sh", "-euc", ENTER, "enter", root, "env", "-i", *environment, *start]
-    profiles = yaml.safe_load((FOLDER / version / way).read_text()).get("profiles", [{}])
+    profiles = yaml.safe_load((FOLDER / file).read_text()).get("profiles", [{}])
     spec = {"schedulerName": profiles[0].get("schedulerName", "default-scheduler")}
     bed.client.create(objects.pod(name, limits={EGRESS: "300M"}, spec=spec))
     with Guard() as guard:
