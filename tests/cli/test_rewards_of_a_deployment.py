@@ -1,7 +1,7 @@
 """`kubesteer rewards` through the kubeconfig: an etcd with authentication on, and in kubectl's place a script.
 
 The script gives the Secrets that it has and, as the tunnel's end, etcd's own port. On a real cluster:
-tests/e2e/test_rewards_through_the_kubeconfig.py.
+tests/e2e/test_tasks_on_a_deployment.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""`kubesteer rewards --kubeconfig` on a whole real cluster, by a user with the rights of docs/operations.md alone."""
+"""What people do with a deployed kubesteer, on a whole real cluster of three nodes, in this order.
+
+`kubesteer rewards --kubeconfig` by a user with the rights of docs/operations.md alone; the example workload; undeploy.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ import yaml
 from tests.manifests.written import MANIFESTS, ROOT
 from tools.cluster.waiting import eventually
 
-from .deploy_command import Command
+from .deploy_command import Command, add_settings
 from .fixtures import binaries, kubesteer_image, node_binaries, whole_bed
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ def command(whole_bed: ControlPlane, node_binaries: Binaries, tmp_path_factory: 
     """kubesteer is deployed."""
     folder = tmp_path_factory.mktemp("repository") / "manifests"
     shutil.copytree(MANIFESTS, folder)
+    add_settings(folder / "base/agent/settings.yaml", "network", trust_virtual=True)
     made = Command(whole_bed, node_binaries.path("kubectl"), folder)
     told = made.deploy("--yes", "--timeout", "240")
     assert all(each["is_done"] for each in told.document["parts"]), told.text
@@ -108,3 +112,19 @@ def test_no_tunnel_and_no_certificate_is_left(command: Command, tmp_path: Path) 
     assert [
         line for line in running.splitlines() if "port-forward" in line and str(command.bed.kubeconfig) in line
     ] == []
+
+
+def test_the_example_workload_runs_and_undeploy_takes_the_namespaces_policy_with_it(command: Command) -> None:
+    bed, policy = command.bed, "mutatingadmissionpolicies,mutatingadmissionpolicybindings"
+    bed.kubectl("apply", "-f", str(ROOT / "examples/namespace-scheduler.yaml"))
+    bed.kubectl("apply", "-f", str(ROOT / "examples/deployment.yaml"))
+
+    def placed() -> bool:
+        pods = bed.client.list_all("Pod", namespace="default")
+        return len(pods) == 3 and all(each["spec"].get("nodeName") for each in pods)
+
+    eventually(placed, within_s=60, what="the example's pods are placed by the deployed scheduler")
+    bed.kubectl("delete", "-f", str(ROOT / "examples/deployment.yaml"))
+    told = command.run("undeploy", "--yes")
+    assert told.code == 0, told.text
+    assert bed.kubectl("get", policy, "--output=name") == ""
