@@ -13,7 +13,7 @@ from kubesteer.cli.cluster.options import ClusterOptions, Json, Timeout, Yes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kubesteer.cli.cluster.port import Cluster
+    from kubesteer.clients.kubectl.command import Kubectl
 
 DEPLOY_EXAMPLES = """Examples:
 
@@ -78,25 +78,28 @@ def deploy(
     force_conflicts:
         Take over fields that somebody else changed by hand.
     """
-    from kubesteer.cli.cluster.reading import Wanted, find_manifests  # noqa: PLC0415
-    from kubesteer.cli.cluster.run import REFUSED, How, talk  # noqa: PLC0415
+    from kubesteer.cli.cluster.reading import DeployOptions, find_manifests  # noqa: PLC0415
+    from kubesteer.cli.cluster.reporter import REFUSED, reporter  # noqa: PLC0415
     from kubesteer.cli.cluster.run import deploy as run  # noqa: PLC0415
     from kubesteer.clients.own_version import own_version  # noqa: PLC0415
     from kubesteer.model.errors import InvalidInput  # noqa: PLC0415
 
     try:
-        wanted = Wanted(
+        options = DeployOptions(
             overlay=overlay,
             image=image,
             manifests=find_manifests(manifests),
             own_version=own_version(),
             force_conflicts=force_conflicts,
+            yes=yes,
+            dry_run=dry_run,
+            timeout_s=timeout,
+            ask=_asker(),
         )
     except InvalidInput as exc:
         print(exc, file=sys.stderr)
         sys.exit(REFUSED)
-    how = How(yes=yes, dry_run=dry_run, timeout_s=timeout, ask=_asker())
-    sys.exit(run(_kubectl(cluster), wanted, how, talk(as_json=as_json)))
+    sys.exit(run(_kubectl(cluster), options, reporter(as_json=as_json)))
 
 
 @undeploy_app.default
@@ -116,27 +119,27 @@ def undeploy(
     keep_data:
         Leave the volumes, and the namespace that they are in.
     """
-    from kubesteer.cli.cluster.run import How, talk  # noqa: PLC0415
+    from kubesteer.cli.cluster.reporter import RunOptions, reporter  # noqa: PLC0415
     from kubesteer.cli.cluster.undo import undeploy as run  # noqa: PLC0415
 
-    how = How(yes=yes, dry_run=dry_run, timeout_s=timeout, ask=_asker())
-    sys.exit(run(_kubectl(cluster), how, talk(as_json=as_json), keep_data=keep_data))
+    options = RunOptions(yes=yes, dry_run=dry_run, timeout_s=timeout, ask=_asker())
+    sys.exit(run(_kubectl(cluster), options, reporter(as_json=as_json), keep_data=keep_data))
 
 
 @status_app.default
 def status(*, cluster: ClusterOptions | None = None, as_json: Json = False) -> None:
     """How the deployment stands: each part, its version, and what is wrong."""
-    from kubesteer.cli.cluster.run import talk  # noqa: PLC0415
+    from kubesteer.cli.cluster.reporter import reporter  # noqa: PLC0415
     from kubesteer.cli.cluster.status import status as run  # noqa: PLC0415
 
-    sys.exit(run(_kubectl(cluster), talk(as_json=as_json)))
+    sys.exit(run(_kubectl(cluster), reporter(as_json=as_json)))
 
 
-def _kubectl(options: ClusterOptions | None) -> Cluster:
+def _kubectl(options: ClusterOptions | None) -> Kubectl:
     from kubesteer.clients.kubectl.command import Kubectl  # noqa: PLC0415
 
-    said = options or ClusterOptions()
-    return Kubectl(program=said.kubectl, kubeconfig=said.kubeconfig, context=said.context)
+    given = options or ClusterOptions()
+    return Kubectl(program=given.kubectl, kubeconfig=given.kubeconfig, context=given.context)
 
 
 def _asker() -> Callable[[str], bool] | None:

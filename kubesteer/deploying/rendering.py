@@ -35,33 +35,23 @@ SETTINGS_HASH = "kubesteer.io/settings"
 OWN_IMAGE = "localhost/kubesteer"
 SCHEDULER_IMAGE = "registry.k8s.io/kube-scheduler"
 SCHEDULER_CONFIG = "kubesteer-scheduler"
+_OPS_PORT = 8889
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is to be deployed where.
+def kustomization(folder: str, *, overlay: str, image: str | None, server_version: str, own_version: str) -> str:
+    """A kustomization over the overlay in that folder, a path relative to where it is written.
 
     image: of kubesteer, as NAME:TAG or NAME@DIGEST; None for what the manifests name.
-    server_version: the API server's, such as v1.37.2.
     """
-
-    overlay: str
-    image: str | None
-    server_version: str
-    own_version: str
-
-
-def kustomization(folder: str, target: Target) -> str:
-    """A kustomization over the overlay in that folder, a path relative to where it is written."""
-    images = [{"name": SCHEDULER_IMAGE, "newTag": release_of(target.server_version)}]
-    if target.image is not None:
-        images.append(_image(target.image))
+    images = [{"name": SCHEDULER_IMAGE, "newTag": release_of(server_version)}]
+    images += [_image(image)] if image is not None else []
+    versions = {VERSION: label_value(own_version), OVERLAY: label_value(overlay)}
     document = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [folder],
         "images": images,
-        "labels": [{"pairs": {VERSION: label_value(target.own_version), OVERLAY: label_value(target.overlay)}}],
+        "labels": [{"pairs": versions}],
     }
     return yaml.safe_dump(document, sort_keys=False)
 
@@ -102,9 +92,28 @@ def scheduler_findings(things: Sequence[Thing], minor: int) -> list[Finding]:
     return [each for each in found if each.severity is not Severity.NOTE]
 
 
-def extender_settings(things: Iterable[Thing]) -> Mapping[str, Any]:
-    """The extender's settings file as its ConfigMap has it. Raises InvalidInput for what is no YAML."""
-    return next((found or {} for name, found in _settings(things) if name == "kubesteer-extender"), {})
+@dataclass(frozen=True, slots=True)
+class ExtenderAccess:
+    """How the extender's ops port is asked, and the resources that it places by.
+
+    tls: it is served by the wire's certificate. asks: metrics and explain want a token.
+    """
+
+    port: int
+    tls: bool
+    asks: bool
+    slo_names: tuple[str, ...]
+
+
+def extender_access(things: Iterable[Thing]) -> ExtenderAccess:
+    """As the extender's ConfigMap makes it. Raises InvalidInput for settings that cannot be used."""
+    settings = dict(_settings(things)).get("kubesteer-extender") or {}
+    ops = settings.get("ops") or {}
+    port = ops.get("port", _OPS_PORT)
+    if not isinstance(port, int):
+        raise InvalidInput(f"ops.port {port!r}: it is no number; write one, such as {_OPS_PORT}")
+    names = tuple(name for name in service_from(settings).resource_names if name.startswith("kubesteer.io/"))
+    return ExtenderAccess(port, bool(ops.get("tls")), ops.get("auth", "none") != "none", names)
 
 
 def images_of(things: Iterable[Thing]) -> dict[str, str]:

@@ -10,14 +10,14 @@ from typing import Any
 
 from cryptography import x509
 
-from kubesteer.deploying.ops_port import sample_sum
-from kubesteer.deploying.progress import Look, lost_nodes, parts
+from kubesteer.deploying.progress import lost_nodes, parts
+from kubesteer.deploying.proof import sample_sum
 from kubesteer.deploying.rendering import VERSION, images_of
 from kubesteer.deploying.workloads import WORKLOADS
 from kubesteer.model.api_objects import Thing, labels
 
 _EXPIRES_SOON = 0.15
-"""Of a certificate's life: whoever renews it does so before, so less means that nobody does."""
+"""Of a certificate's life: it is renewed at a third, so less means that it was not."""
 _LEASE_STALE_S = 60.0
 _STATE_STALE_S = 60.0
 _QUOTA_SHARE = 0.8
@@ -50,55 +50,51 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What was read: the namespace, its Secrets and leases, and what the pods themselves answered.
+class Observed:
+    """What was read: the namespace's objects, the nodes, and what the pods themselves answered.
 
     readyz: each extender's /readyz by pod; members: each etcd member's metrics; unreachable: pods that did not answer,
     and why.
     """
 
-    look: Look
-    secrets: Sequence[Thing] = ()
-    leases: Sequence[Thing] = ()
+    things: Sequence[Thing]
+    nodes: Sequence[Thing] = ()
     readyz: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     members: Mapping[str, str] = field(default_factory=dict)
     unreachable: Mapping[str, str] = field(default_factory=dict)
 
+    def of(self, *kinds: str) -> list[Thing]:
+        """Those of these kinds."""
+        return [each for each in self.things if each["kind"] in kinds]
 
-def standing(seen: Seen, now_s: float) -> Standing:
+
+Remark = tuple[bool, str]
+"""Whether it is bad, and the words."""
+
+
+def standing(seen: Observed, now_s: float) -> Standing:
     """The judgement over it."""
-    workloads = [each for each in seen.look.things if each["kind"] in WORKLOADS]
+    workloads = {each["metadata"]["name"]: each for each in seen.of(*WORKLOADS)}
     if not workloads:
         return Standing((), ("kubesteer is not deployed here: run `kubesteer deploy`",))
-    tags = {name: image.rpartition("/")[2] for name, image in images_of(workloads).items()}
-    versions = {each["metadata"]["name"]: labels(each).get(VERSION, "") for each in workloads}
-    notes: dict[str, list[str]] = {}
-    findings: list[str] = []
-    for about, found in (
-        ("etcd", [*_etcd(seen, workloads), *_snapshots(seen.look.things, now_s)]),
-        ("extender", list(_extenders(seen))),
-        ("agent", list(_agents(seen))),
-        ("scheduler", list(_scheduler(seen, workloads, now_s))),
-        ("certificates", list(_certificates(seen.secrets, now_s))),
-        ("not all could be read", list(_unreachable(seen, "kubectl"))),
-    ):
-        notes[about] = [text for bad, text in found if not bad]
-        findings += [f"{about}: {text}" for bad, text in found if bad]
-    rows = []
-    for part in parts(workloads, seen.look):
+    remarks = {
+        "etcd": [*_etcd(seen, workloads), *_snapshots(seen.of("CronJob"), now_s)],
+        "extender": [*_extenders(seen)],
+        "agent": [*_agents(seen)],
+        "scheduler": [*_scheduler(seen, workloads, now_s)],
+        "certificates": [*_certificates(seen.of("Secret"), now_s)],
+        "not all could be read": [*_unreachable(seen, "kubectl")],
+    }
+    findings = [f"{about}: {text}" for about, found in remarks.items() for bad, text in found if bad]
+    notes = {about: tuple(text for bad, text in found if not bad) for about, found in remarks.items()}
+    images = images_of(workloads.values())
+    rows = [Row("certificates", None, None, is_well=True, notes=notes["certificates"])] * bool(notes["certificates"])
+    for part in parts(workloads.values(), seen.things, seen.nodes):
         name = f"kubesteer-{part.name}"
-        rows.append(
-            Row(
-                part.name,
-                part.ready,
-                part.wanted,
-                part.is_done,
-                _version(tags, versions, name),
-                tuple(notes.get(part.name, ())),
-            )
-        )
+        version = _version(images.get(name, ""), labels(workloads[name]).get(VERSION, ""))
+        rows.append(Row(part.name, part.ready, part.wanted, part.is_done, version, notes.get(part.name, ())))
         if not part.is_done:
-            findings += [f"{part.name}: {why}" for why in part.whys] or [f"{part.name}: not all of it is ready"]
+            findings += [f"{part.name}: {why}" for why in part.whys or ("not all of it is ready",)]
     return Standing(tuple(rows), tuple(findings))
 
 
@@ -111,36 +107,35 @@ def expiries(secrets: Iterable[Thing]) -> list[tuple[str, datetime, datetime]]:
                 certificate = x509.load_pem_x509_certificate(base64.b64decode(pem))
             except ValueError:
                 continue
-            name = secret["metadata"]["name"]
-            found.append((name, certificate.not_valid_before_utc, certificate.not_valid_after_utc))
+            times = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+            found.append((secret["metadata"]["name"], *times))
     return found
 
 
-Said = tuple[bool, str]
-"""Whether it is bad, and the words."""
-
-
-def _version(tags: Mapping[str, str], versions: Mapping[str, str], name: str) -> str:
+def _version(image: str, label: str) -> str:
     """The image says what runs; the label, what was deployed, says it where the image goes by a digest."""
-    tag = tags.get(name, "")
-    return f"{tag.partition('@')[0]} ({versions.get(name)})" if "@" in tag else tag
+    tag = image.rpartition("/")[2]
+    return f"{tag.partition('@')[0]} ({label})" if "@" in tag else tag
 
 
-def _certificates(secrets: Iterable[Thing], now_s: float) -> Iterator[Said]:
+def _certificates(secrets: Iterable[Thing], now_s: float) -> Iterator[Remark]:
     ends = expiries(secrets)
     now = datetime.fromtimestamp(now_s, tz=UTC)
     for name, begins, expires in ends:
         if now >= expires:
             yield True, f"{name} expired on {expires:%Y-%m-%d}; see the keeper's log, or renew it"
         elif (expires - now) < (expires - begins) * _EXPIRES_SOON:
-            yield True, f"{name} expires on {expires:%Y-%m-%d %H:%M} UTC and was not renewed; see the keeper's log"
+            told = f"{name} expires on {expires:%Y-%m-%d %H:%M} UTC"
+            is_authority = name.endswith("-authority")
+            steps = "docs/certificates.md has the steps to replace it"
+            yield True, f"{told}; {steps}" if is_authority else f"{told} and was not renewed; see the keeper's log"
     if ends:
         name, _, first = min(ends, key=lambda each: each[2])
         yield False, f"the first to expire is {name}, in {_span((first - now).total_seconds())}"
 
 
-def _etcd(seen: Seen, workloads: Sequence[Thing]) -> Iterator[Said]:
-    if not any(each["metadata"]["name"] == "kubesteer-etcd" for each in workloads):
+def _etcd(seen: Observed, workloads: Mapping[str, Thing]) -> Iterator[Remark]:
+    if "kubesteer-etcd" not in workloads:
         return
     leaders = [name for name, text in seen.members.items() if sample_sum(text, "etcd_server_is_leader")]
     headless = [name for name, text in seen.members.items() if not sample_sum(text, "etcd_server_has_leader")]
@@ -156,10 +151,10 @@ def _etcd(seen: Seen, workloads: Sequence[Thing]) -> Iterator[Said]:
     yield from _unreachable(seen, "kubesteer-etcd-")
 
 
-def _snapshots(things: Iterable[Thing], now_s: float) -> Iterator[Said]:
+def _snapshots(jobs: Iterable[Thing], now_s: float) -> Iterator[Remark]:
     """By the nightly job: its last success or, before the first, when it was made."""
-    for each in things:
-        if (each["kind"], each["metadata"]["name"]) == ("CronJob", "kubesteer-etcd-maintenance"):
+    for each in jobs:
+        if each["metadata"]["name"] == "kubesteer-etcd-maintenance":
             last = (each.get("status") or {}).get("lastSuccessfulTime")
             age_s = now_s - datetime.fromisoformat(last or each["metadata"]["creationTimestamp"]).timestamp()
             if age_s > _SNAPSHOT_OLD_S:
@@ -168,7 +163,7 @@ def _snapshots(things: Iterable[Thing], now_s: float) -> Iterator[Said]:
                 yield False, f"the last snapshot is {_span(age_s)} old" if last else "no snapshot yet"
 
 
-def _extenders(seen: Seen) -> Iterator[Said]:
+def _extenders(seen: Observed) -> Iterator[Remark]:
     for name, report in sorted(seen.readyz.items()):
         waiting = report.get("waitingFor") or []
         yield from ((True, f"{name} waits for {each}") for each in waiting)
@@ -182,7 +177,7 @@ def _extenders(seen: Seen) -> Iterator[Said]:
     yield from _unreachable(seen, "kubesteer-extender")
 
 
-def _agents(seen: Seen) -> Iterator[Said]:
+def _agents(seen: Observed) -> Iterator[Remark]:
     told = [each.get("nodeStates") or {} for each in seen.readyz.values()]
     known = max((int(each.get("nodes") or 0) for each in told), default=0)
     ages = [each["newest_age_s"] for each in told if each.get("newest_age_s") is not None]
@@ -192,18 +187,17 @@ def _agents(seen: Seen) -> Iterator[Said]:
         yield False, f"{known} nodes' network is told, the newest {_span(min(ages, default=0))} ago"
     publishing = sum(
         any(name.startswith("kubesteer.io/") for name in (node.get("status") or {}).get("allocatable") or {})
-        for node in seen.look.nodes
+        for node in seen.nodes
     )
-    yield False, f"{publishing} of {len(seen.look.nodes)} nodes publish a network capacity"
-    if lost := lost_nodes(seen.look.nodes):
+    yield False, f"{publishing} of {len(seen.nodes)} nodes publish a network capacity"
+    if lost := lost_nodes(seen.nodes):
         yield False, f"{len(lost)} nodes are silent and are not counted"
 
 
-def _scheduler(seen: Seen, workloads: Sequence[Thing], now_s: float) -> Iterator[Said]:
-    wanted = sum(
-        each["spec"].get("replicas", 1) for each in workloads if each["metadata"]["name"] == "kubesteer-scheduler"
-    )
-    lease = next((each for each in seen.leases if each["metadata"]["name"] == "kubesteer-scheduler"), None)
+def _scheduler(seen: Observed, workloads: Mapping[str, Thing], now_s: float) -> Iterator[Remark]:
+    scheduler = workloads.get("kubesteer-scheduler")
+    wanted = scheduler["spec"].get("replicas", 1) if scheduler else 0
+    lease = next((each for each in seen.of("Lease") if each["metadata"]["name"] == "kubesteer-scheduler"), None)
     if lease is None:
         if wanted > 1:
             yield True, "nobody holds the lease kubesteer-scheduler, so no pod is placed; see a scheduler's log"
@@ -217,7 +211,7 @@ def _scheduler(seen: Seen, workloads: Sequence[Thing], now_s: float) -> Iterator
         yield False, f"{holder} leads"
 
 
-def _unreachable(seen: Seen, prefix: str) -> Iterator[Said]:
+def _unreachable(seen: Observed, prefix: str) -> Iterator[Remark]:
     for name, why in sorted(seen.unreachable.items()):
         if name.startswith(prefix):
             yield True, f"{name}: {why}"

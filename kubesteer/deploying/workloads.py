@@ -44,10 +44,8 @@ def rollout(workload: Mapping[str, Any], *, lost_nodes: int = 0) -> Rollout:
         return Rollout(ready, wanted, seen and updated >= wanted)
     wanted = workload["spec"].get("replicas", 1)
     ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
-    revision = status.get("updateRevision")
-    settled = revision is None or status.get("currentRevision") == revision or updated >= wanted
     leftover = status.get("replicas", 0) > wanted
-    return Rollout(ready, wanted, seen and settled and updated >= wanted and not leftover)
+    return Rollout(ready, wanted, seen and updated >= wanted and not leftover)
 
 
 def pods_of(things: Iterable[Thing], name: str) -> list[Thing]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kubesteer.deploying.changes import is_applied_by
-from kubesteer.deploying.leftovers import status_patch, taints_patch
+from kubesteer.deploying.changes import is_applied_by, plan
+from kubesteer.deploying.leftovers import marks, status_patch, taint_patches
 from kubesteer.deploying.rendering import bare
-from kubesteer.deploying.rights import Right, answered, question
+from kubesteer.deploying.rights import Right, denied, question
 from kubesteer.model.api_objects import Ref, Thing, ref
 from kubesteer.model.errors import KubectlFailed
 
 from .objects import foreign, namespace, node, settings_map, thing
 
 if TYPE_CHECKING:
-    from kubesteer.cli.cluster.port import Cluster
+    from kubesteer.clients.kubectl.command import Kubectl as Cluster
 
 
 def a_map(where: str, value: str = "x") -> Thing:
@@ -52,6 +53,19 @@ def a_dry_run_tells_and_does_nothing(cluster: Cluster, where: str) -> None:
     found = cluster.get("configmap", "a", where)
     assert found is not None
     assert (would_be["data"]["settings.yaml"], found["data"]["settings.yaml"]) == ("y", "x")
+
+
+def a_diff_names_what_changes_and_no_value_of_a_secret(cluster: Cluster, where: str) -> None:
+    def things(value: str) -> list[Thing]:
+        secret = thing("Secret", "s", namespace=where, data={"password": base64.b64encode(value.encode()).decode()})
+        return [a_map(where, value), {**a_map(where, "same"), "metadata": {"name": "same", "namespace": where}}, secret]
+
+    cluster.apply([place(where), *things("hunter1")])
+    assert cluster.diff(things("hunter1")) == ""
+    found = plan(things("hunter2"), things("hunter1"), cluster.diff(things("hunter2")), field_manager="kubesteer")
+    assert [(each.kind, each.name) for each in found.change] == [("ConfigMap", "a"), ("Secret", "s")]
+    assert [each.name for each in found.leave] == ["same"]
+    assert base64.b64encode(b"hunter").decode()[:7] not in found.diff
 
 
 def an_absent_namespace_is_named(cluster: Cluster, where: str) -> None:
@@ -109,8 +123,7 @@ def a_namespace_takes_its_content_along(cluster: Cluster, where: str) -> None:
 
 def rights_are_answered_in_order(cluster: Cluster, where: str) -> None:
     asked = [Right("create", "pods", namespace=where), Right("escalate", "clusterroles", "rbac.authorization.k8s.io")]
-    held = answered(asked, cluster.create([question(each) for each in asked]))
-    assert held.allowed == set(asked)
+    assert denied(asked, cluster.create([question(each) for each in asked])) == []
 
 
 def its_kinds_tell_group_and_scope(cluster: Cluster, where: str) -> None:
@@ -124,15 +137,19 @@ def its_kinds_tell_group_and_scope(cluster: Cluster, where: str) -> None:
     assert (cluster_role.namespaced, {"list", "delete"} <= cluster_role.verbs) == (False, True)
 
 
-def a_nodes_marks_are_patched_away(cluster: Cluster, where: str) -> None:
-    """Amounts, condition and taint; what is not kubesteer's stays."""
+def marks_are_patched_away_from_all_nodes_at_once(cluster: Cluster, where: str) -> None:
+    """Amounts, condition and taint; what is not kubesteer's stays. The other node has an amount alone."""
     made = node("marked", egress="10G", taints=[{"key": "a", "effect": "NoSchedule"}])
     made["spec"]["taints"].append({"key": "kubesteer.io/network-degraded", "effect": "NoSchedule"})
     made["status"]["conditions"].append({"type": "kubesteer.io/NetworkDegraded", "status": "True"})
-    [there] = cluster.create([made])
+    there = cluster.create([made, node("marked-too", egress="10G")])
     try:
-        cluster.patch(ref(there), status_patch(there), subresource="status")
-        cluster.patch(ref(there), taints_patch(there))
+        cluster.patch(there, status_patch(there), how="strategic", subresource="status")
+        [(change, tainted)] = taint_patches(there)
+        cluster.patch(tainted, change, how="json")
+        other = cluster.get("node", "marked-too")
+        assert other is not None
+        assert marks(other) == []
         after = cluster.get("node", "marked")
         assert after is not None
         assert after["status"]["capacity"] == {"cpu": "8"}
@@ -140,7 +157,7 @@ def a_nodes_marks_are_patched_away(cluster: Cluster, where: str) -> None:
         assert "kubesteer.io/network-degraded" not in {each["key"] for each in after["spec"]["taints"]}
         assert "a" in {each["key"] for each in after["spec"]["taints"]}
     finally:
-        cluster.delete([there], timeout_s=10)
+        cluster.delete(there, timeout_s=10)
 
 
 def a_token_needs_its_account(cluster: Cluster, where: str) -> None:
@@ -162,6 +179,7 @@ BEHAVIOUR: list[Callable[[Cluster, str], None]] = [
     a_namespace_takes_its_content_along,
     rights_are_answered_in_order,
     its_kinds_tell_group_and_scope,
-    a_nodes_marks_are_patched_away,
+    marks_are_patched_away_from_all_nodes_at_once,
+    a_diff_names_what_changes_and_no_value_of_a_secret,
     a_token_needs_its_account,
 ]

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from kubesteer.clients.kubectl.asking import Answer, Request
-from kubesteer.clients.kubectl.memory import MemoryCluster
 from kubesteer.model.api_objects import Ref, Thing, ref
+
+from .memory import MemoryCluster
 
 NAMESPACE = "kubesteer"
 OWN = {"app.kubernetes.io/part-of": "kubesteer"}
@@ -158,7 +159,7 @@ class Working:
                         owner = {"kind": each["kind"], "name": each["metadata"]["name"]}
                         made["metadata"]["ownerReferences"] = [owner]
                         cluster.put(made)
-        proof = cluster.there.get(Ref("Pod", "kubesteer-proof", "kubesteer-proof"))
+        proof = cluster.there.get(Ref("Pod", "kubesteer", "kubesteer-proof"))
         if proof and self.places and "nodeName" not in proof["spec"]:
             self.filter_calls += self.asks
             cluster.put({**proof, "spec": {**proof["spec"], "nodeName": "node-0"}})

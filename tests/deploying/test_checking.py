@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from kubesteer.clients.kubectl.memory import MemoryCluster
 from kubesteer.deploying.checks import Facts, Level, judgements, may_go_on
-from kubesteer.deploying.rights import Held, Right, to_look, to_prove
+from kubesteer.deploying.rights import Right, needed
 from kubesteer.model.api_objects import ApiKind, group
 from kubesteer.schedulerconfig.findings import error, warning
 
+from .memory import MemoryCluster
 from .objects import default_class, foreign, namespace, node, small_kubesteer, thing, workload
 
 DELETING = {"deletionTimestamp": "2026-11-22T10:00:00Z"}
@@ -36,7 +36,6 @@ WELL = Facts(
         ApiKind(each["kind"], group(each), "v1", "x", namespaced=True, verbs=frozenset())
         for each in [*small_kubesteer(), ETCD]
     ],
-    held=Held(frozenset({Right("create", "pods")}), frozenset()),
     nodes=THREE,
     storage_classes=[default_class()],
 )
@@ -46,10 +45,6 @@ def deployed(version: str = "0.1.0", overlay: str = "self-signed") -> list[Any]:
     extender = workload("Deployment", "kubesteer-extender")
     extender["metadata"]["labels"] |= {"app.kubernetes.io/version": version, "kubesteer.io/overlay": overlay}
     return [extender]
-
-
-def denied(*rights: Right) -> Held:
-    return Held(frozenset(), frozenset(rights))
 
 
 def judged(facts: Facts) -> dict[str, Any]:
@@ -72,14 +67,14 @@ def test_all_checks_pass_where_all_is_well() -> None:
         pytest.param({"server": "v1.34.0"}, "Kubernetes", Level.PASS, "v1.34.0", id="the oldest"),
         pytest.param({"server": "v1.38.0"}, "Kubernetes", Level.WARN, "newer", id="newer than tested"),
         pytest.param(
-            {"held": denied(Right("create", "secrets", namespace="kubesteer"))},
+            {"denied": [Right("create", "secrets", namespace="kubesteer")]},
             "rights",
             Level.REFUSE,
             "create secrets in kubesteer",
             id="a right is missing",
         ),
         pytest.param(
-            {"held": denied(Right("escalate", "clusterroles", "rbac.authorization.k8s.io"))},
+            {"denied": [Right("escalate", "clusterroles", "rbac.authorization.k8s.io")]},
             "rights",
             Level.WARN,
             "escalate",
@@ -183,17 +178,24 @@ def test_a_helm_release_is_taken_away_by_helm() -> None:
 @pytest.mark.parametrize(
     "right",
     [
-        "list secrets in kubesteer",
         "list events in kubesteer",
         "list persistentvolumeclaims in kubesteer",
         "list deployments.apps in kubesteer",
         "list storageclasses.storage.k8s.io",
         "list namespaces",
-        "patch serviceaccounts in kubesteer-proof",
-        "delete serviceaccounts in kubesteer-proof",
+        "create pods in kubesteer",
+        "delete pods in kubesteer",
+        "create serviceaccounts/token in kubesteer",
+        "patch deployments.apps in kubesteer",
+        "delete deployments.apps in kubesteer",
+        "escalate clusterroles.rbac.authorization.k8s.io",
+        "bind roles.rbac.authorization.k8s.io in kubesteer",
         "create pods/portforward in kubesteer",
     ],
 )
 def test_a_right_that_is_used_only_after_the_first_change_is_asked_for_before(right: str) -> None:
-    asked = to_look(MemoryCluster().kinds(), "kubesteer") | to_prove("kubesteer", "kubesteer-proof")
+    rbac = "rbac.authorization.k8s.io/v1"
+    role = thing("ClusterRole", "r", api=rbac, namespace=None)
+    binding = thing("RoleBinding", "b", api=rbac, roleRef={"kind": "Role", "name": "r"})
+    asked = needed([workload("Deployment", "d"), role, binding], MemoryCluster().kinds(), "kubesteer")
     assert right in {str(each) for each in asked}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ from kubesteer.cli.cluster import proof as deploy_proof
 from kubesteer.cli.cluster import run as deploy_run
 from kubesteer.cli.cluster import status as status_run
 from kubesteer.cli.cluster import undo as deploy_undo
-from kubesteer.cli.cluster.reading import Wanted, find_manifests
-from kubesteer.cli.cluster.run import How, Talk
+from kubesteer.cli.cluster.reading import DeployOptions, find_manifests
+from kubesteer.cli.cluster.reporter import Reporter, RunOptions
 from kubesteer.model.api_objects import Ref, Thing
 from kubesteer.model.errors import InvalidInput
 from tests.manifests.written import MANIFESTS
@@ -36,10 +36,10 @@ from .objects import (
 )
 
 if TYPE_CHECKING:
-    from kubesteer.clients.kubectl.memory import MemoryCluster
+    from .memory import MemoryCluster
 
-YES = How(yes=True, timeout_s=5)
-WANTED = Wanted(overlay="dev", image="r.example/kubesteer:0.1.0", manifests=MANIFESTS, own_version="0.1.0")
+YES = RunOptions(yes=True, timeout_s=5)
+WANTED = DeployOptions(overlay="dev", image="r.example/kubesteer:0.1.0", manifests=MANIFESTS, own_version="0.1.0")
 EXTENDER = Ref("Deployment", "kubesteer", "kubesteer-extender", "apps")
 CLUSTERS_OWN = {Ref("StorageClass", "", "fast", "storage.k8s.io"), *(Ref("Node", "", f"node-{n}") for n in range(3))}
 
@@ -53,18 +53,18 @@ class Run:
 
 def run(act: Any, cluster: MemoryCluster, *arguments: Any, **options: Any) -> Run:
     stream = io.StringIO()
-    said = Talk(Console(file=stream, width=200))
+    said = Reporter(Console(file=stream, width=200))
     code = act(cluster, *arguments, said, **options)
     return Run(code, stream.getvalue(), said.document)
 
 
-def deploy(cluster: MemoryCluster, how: How = YES, **changes: Any) -> Run:
-    wanted = Wanted(**{**{f: getattr(WANTED, f) for f in Wanted.__dataclass_fields__}, **changes})
-    return run(deploy_run.deploy, cluster, wanted, how)
+def deploy(cluster: MemoryCluster, options: RunOptions = YES, **changes: Any) -> Run:
+    chosen = {name: getattr(options, name) for name in RunOptions.__dataclass_fields__}
+    return run(deploy_run.deploy, cluster, replace(WANTED, **chosen, **changes))
 
 
-def undeploy(cluster: MemoryCluster, how: How = YES, *, keep_data: bool = False) -> Run:
-    return run(deploy_undo.undeploy, cluster, how, keep_data=keep_data)
+def undeploy(cluster: MemoryCluster, options: RunOptions = YES, *, keep_data: bool = False) -> Run:
+    return run(deploy_undo.undeploy, cluster, options, keep_data=keep_data)
 
 
 def test_a_deployment_ends_with_a_pod_that_kubesteer_placed() -> None:
@@ -87,7 +87,7 @@ def test_the_clusters_own_scheduler_may_not_ask_yet_where_the_overlay_brings_non
 
 def test_the_kustomization_names_the_image_and_the_clusters_own_scheduler() -> None:
     cluster = cluster_of(Working(), small_kubesteer(), server="v1.36.3-gke.7")
-    deploy(cluster, How(dry_run=True))
+    deploy(cluster, RunOptions(dry_run=True))
     [text] = cluster.kustomizations
     assert "newTag: v1.36.3\n" in text
     assert "newName: r.example/kubesteer\n" in text
@@ -98,7 +98,7 @@ def test_again_there_is_nothing_to_change_and_nobody_is_asked() -> None:
     cluster = cluster_of(Working(), small_kubesteer())
     deploy(cluster)
     versions = {each: thing["metadata"]["resourceVersion"] for each, thing in cluster.there.items()}
-    found = deploy(cluster, How(timeout_s=5))
+    found = deploy(cluster, RunOptions(timeout_s=5))
     assert (found.code, "nothing to change" in found.text) == (0, True), found.text
     after = {each: thing["metadata"]["resourceVersion"] for each, thing in cluster.there.items()}
     assert after == versions
@@ -138,12 +138,12 @@ def test_what_an_earlier_version_had_and_this_one_has_not_goes() -> None:
 @pytest.mark.parametrize(
     ("how", "code", "words"),
     [
-        pytest.param(How(), 2, "--yes", id="nobody to ask"),
-        pytest.param(How(ask=lambda _: False), 2, "nothing was changed", id="the answer is no"),
-        pytest.param(How(dry_run=True), 0, "create 5", id="a dry run"),
+        pytest.param(RunOptions(), 2, "--yes", id="nobody to ask"),
+        pytest.param(RunOptions(ask=lambda _: False), 2, "nothing was changed", id="the answer is no"),
+        pytest.param(RunOptions(dry_run=True), 0, "create 5", id="a dry run"),
     ],
 )
-def test_without_a_yes_nothing_is_changed(how: How, code: int, words: str) -> None:
+def test_without_a_yes_nothing_is_changed(how: RunOptions, code: int, words: str) -> None:
     cluster = cluster_of(Working(), small_kubesteer())
     found = deploy(cluster, how)
     assert (found.code, words in found.text) == (code, True), found.text
@@ -153,7 +153,7 @@ def test_without_a_yes_nothing_is_changed(how: How, code: int, words: str) -> No
 def test_a_yes_at_the_question_goes_on() -> None:
     asked: list[str] = []
     found = deploy(
-        cluster_of(Working(), small_kubesteer()), How(timeout_s=5, ask=lambda q: bool(asked.append(q)) or True)
+        cluster_of(Working(), small_kubesteer()), RunOptions(timeout_s=5, ask=lambda q: bool(asked.append(q)) or True)
     )
     assert (found.code, asked) == (0, ["Go ahead?"])
 
@@ -182,7 +182,7 @@ def test_an_edit_by_hand_is_refused_and_taken_over_when_asked_to() -> None:
 
 
 def test_parts_that_do_not_get_ready_are_named_when_time_is_up() -> None:
-    found = deploy(cluster_of(Working(ready=False), small_kubesteer()), How(yes=True, timeout_s=0.1))
+    found = deploy(cluster_of(Working(ready=False), small_kubesteer()), RunOptions(yes=True, timeout_s=0.1))
     assert (found.code, "not done after 0 s: extender, agent" in found.text) == (1, True), found.text
     assert "proof" not in found.document
 
@@ -204,7 +204,7 @@ def test_a_pod_that_a_roll_out_let_pass_is_followed_by_another(monkeypatch: pyte
 
 
 def was_placed(cluster: MemoryCluster) -> bool:
-    proof = cluster.there.get(Ref("Pod", "kubesteer-proof", "kubesteer-proof"))
+    proof = cluster.there.get(Ref("Pod", "kubesteer", "kubesteer-proof"))
     return proof is not None and "nodeName" in proof["spec"]
 
 
@@ -280,8 +280,8 @@ def test_an_undeployment_asks_too() -> None:
     cluster = cluster_of(Working(), small_kubesteer())
     deploy(cluster)
     before = refs(cluster)
-    assert undeploy(cluster, How()).code == 2
-    assert undeploy(cluster, How(dry_run=True)).code == 0
+    assert undeploy(cluster, RunOptions()).code == 2
+    assert undeploy(cluster, RunOptions(dry_run=True)).code == 0
     assert refs(cluster) == before
 
 
@@ -320,4 +320,4 @@ def test_a_pod_of_somebody_who_would_wait_for_ever_is_told_at_the_end() -> None:
     theirs["spec"]["schedulerName"] = "kubesteer"
     cluster = cluster_of(Working(), small_kubesteer(), theirs)
     deploy(cluster)
-    assert "Pod shop/web asks for kubesteer's scheduler" in undeploy(cluster).text
+    assert "asks for kubesteer's scheduler, and will stay without a node: Pod shop/web" in undeploy(cluster).text

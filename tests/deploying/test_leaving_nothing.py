@@ -13,7 +13,7 @@ from kubesteer.deploying.leftovers import (
     remaining,
     removal,
     status_patch,
-    taints_patch,
+    taint_patches,
     volumes_left,
 )
 from kubesteer.model.api_objects import Ref, Thing, ref
@@ -37,8 +37,7 @@ def found(labelled: list[Thing], inside: list[Thing] | None = None, **more: Any)
 
 
 def left(after: Found, **going: Any) -> list[str]:
-    nothing: dict[str, Any] = dict.fromkeys(Removal.__dataclass_fields__, ())
-    return remaining(after, Removal(**{**nothing, **going}))
+    return remaining(after, Removal(**going))
 
 
 def names(things: tuple[Thing, ...]) -> list[str]:
@@ -109,30 +108,48 @@ def test_pods_of_others_that_would_wait_for_ever_are_told() -> None:
 
 
 def test_a_node_tells_what_agents_left_on_it() -> None:
-    [mark] = marks([MARKED, node("plain")])
-    assert str(mark) == "Node n: kubesteer.io/egress-bps, kubesteer.io/network-degraded"
+    assert marks(MARKED) == ["kubesteer.io/egress-bps", "kubesteer.io/network-degraded"]
+    assert marks(node("plain")) == []
 
 
-def test_a_patch_takes_only_kubesteers_marks_and_looks_before_it_takes() -> None:
-    marked = node("n", egress="10G", taints=[{"key": "a", "effect": "NoSchedule"}, *MARKED["spec"]["taints"]])
-    marked["status"]["conditions"].append({"type": "kubesteer.io/NetworkDegraded", "status": "True"})
-    assert status_patch(marked) == [
-        {"op": "remove", "path": "/status/capacity/kubesteer.io~1egress-bps"},
-        {"op": "remove", "path": "/status/allocatable/kubesteer.io~1egress-bps"},
-        {"op": "test", "path": "/status/conditions/1/type", "value": "kubesteer.io/NetworkDegraded"},
-        {"op": "remove", "path": "/status/conditions/1"},
+def test_one_patch_takes_the_marks_of_all_nodes_and_no_other() -> None:
+    """What a node does not have, a strategic patch does not miss."""
+    other = node("o")
+    other["status"]["conditions"].append({"type": "kubesteer.io/NetworkDegraded", "status": "True"})
+    names = ["kubesteer.io/NetworkDegraded", "kubesteer.io/egress-bps"]
+    assert status_patch([node("n", egress="10G"), other, node("plain")])["status"] == {
+        "capacity": dict.fromkeys(names),
+        "allocatable": dict.fromkeys(names),
+        "conditions": [{"$patch": "delete", "type": name} for name in names],
+    }
+
+
+def test_nodes_with_a_taint_in_the_same_place_are_patched_together_and_the_patch_looks_before_it_takes() -> None:
+    taint = MARKED["spec"]["taints"][0]
+    first, second = ([taint], [{"key": "a", "effect": "NoSchedule"}, taint])
+    nodes = [node("1", taints=first), node("2", taints=second), node("3", taints=second), node("plain")]
+    assert [(change, names(tuple(each))) for change, each in taint_patches(nodes)] == [
+        (
+            [
+                {"op": "test", "path": f"/spec/taints/{place}/key", "value": "kubesteer.io/network-degraded"},
+                {"op": "remove", "path": f"/spec/taints/{place}"},
+            ],
+            those,
+        )
+        for place, those in ((0, ["1"]), (1, ["2", "3"]))
     ]
-    assert taints_patch(marked) == [
-        {"op": "test", "path": "/spec/taints/1/key", "value": "kubesteer.io/network-degraded"},
-        {"op": "remove", "path": "/spec/taints/1"},
-    ]
-    assert (status_patch(node("plain")), taints_patch(node("plain"))) == ([], [])
+
+
+def test_of_two_taints_the_last_goes_first() -> None:
+    rows = [{"key": f"kubesteer.io/{name}", "effect": "NoSchedule"} for name in "ab"]
+    [(change, _)] = taint_patches([node("n", taints=rows)])
+    assert [each["path"] for each in change if each["op"] == "remove"] == ["/spec/taints/1", "/spec/taints/0"]
 
 
 def test_a_node_that_carries_the_label_is_not_deleted() -> None:
     labelled = {**MARKED, "metadata": {"name": "n", "labels": {"app.kubernetes.io/part-of": "kubesteer"}}}
     going = removal(found([labelled], nodes=[labelled]), keep_data=False)
-    assert (going.things, len(going.marks)) == ((), 1)
+    assert (going.things, going.marked) == ((), (labelled,))
 
 
 def test_nothing_is_there_where_nothing_is() -> None:

@@ -10,6 +10,7 @@ from kubesteer.cli.cluster import proof as deploy_proof
 from kubesteer.cli.cluster import run as deploy_run
 from kubesteer.cli.cluster import status as status_run
 from kubesteer.cli.cluster import undo as deploy_undo
+from kubesteer.cli.cluster.reporter import RunOptions
 from kubesteer.clients.kubectl.asking import Answer, Request
 from kubesteer.model.api_objects import Ref, Thing, ref
 from kubesteer.model.errors import InvalidInput, KubectlFailed
@@ -20,7 +21,7 @@ from .test_deploying import CLUSTERS_OWN, deploy, run, undeploy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kubesteer.clients.kubectl.memory import MemoryCluster
+    from .memory import MemoryCluster
 
 CLAIM = thing("PersistentVolumeClaim", "data-kubesteer-etcd-0", spec={})
 RELEASE = {"meta.helm.sh/release-name": "ks", "meta.helm.sh/release-namespace": "kubesteer"}
@@ -61,7 +62,7 @@ def test_a_namespace_that_somebody_makes_meanwhile_is_not_deleted(monkeypatch: p
         refuse_dry_runs(cluster, monkeypatch)
         return True
 
-    found = deploy(cluster, deploy_run.How(timeout_s=5, ask=meanwhile))
+    found = deploy(cluster, RunOptions(timeout_s=5, ask=meanwhile))
     assert (found.code, "already exists" in found.text) == (1, True), found.text
     assert ref(CLAIM) in refs(cluster)
 

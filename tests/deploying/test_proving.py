@@ -8,12 +8,22 @@ from typing import Any
 
 import pytest
 
-from kubesteer.deploying.ops_port import OpsPort, authority_of, document_of, filter_calls, ops_port
-from kubesteer.deploying.proof import Proof, bound_to, opinion, pod, published, question, why_pending
+from kubesteer.deploying.proof import (
+    Proof,
+    authority_of,
+    document_of,
+    opinion,
+    pod,
+    published,
+    question,
+    sample_sum,
+    why_pending,
+)
+from kubesteer.deploying.rendering import ExtenderAccess, extender_access
 from kubesteer.model.errors import ClusterUnavailable, InvalidInput
 from tests.manifests.written import faults_of
 
-from .objects import EGRESS, node, secret
+from .objects import EGRESS, node, secret, settings_map
 
 NAMES = (EGRESS, "kubesteer.io/ingress-bps")
 HELD = Proof(node="n", slo=EGRESS, asked=1, took_s=0.5)
@@ -48,11 +58,11 @@ def test_the_pod_asks_for_1_mbit_where_a_node_has_it() -> None:
 
 
 def test_the_pod_keeps_the_rules_of_kubesteers_own() -> None:
-    """All but two: it goes through kubesteer on purpose, and into a namespace of its own."""
+    """All but one: it goes through kubesteer on purpose."""
     made = pod("r/k:1", EGRESS, "kubesteer")
     template = {"spec": {**made["spec"], "schedulerName": "default-scheduler"}}
     deployment = {**made, "kind": "Deployment", "spec": {"template": template}}
-    assert faults_of(deployment) == ["is in namespace kubesteer-proof"]
+    assert faults_of(deployment) == []
 
 
 @pytest.mark.parametrize(
@@ -91,10 +101,10 @@ def test_an_opinion_tells_the_rank_among_those_that_fit() -> None:
     answer = {"nodes": [row("a", 0.9), row("b", 0.5), row("c", 0.5), row("d", 1.0, fits=False)]}
     found = opinion("extender-1", "c", answer)
     assert found is not None
-    assert (found.rank, found.candidates, found.replica) == (2, 3, "extender-1")
+    assert (found["rank"], found["candidates"], found["replica"], found["total"]) == (2, 3, "extender-1", 0.5)
     refused = opinion("extender-1", "d", answer)
     assert refused is not None
-    assert (refused.fits, refused.reason) == (False, "too full")
+    assert (refused["fits"], refused["reason"]) == (False, "too full")
     assert opinion("extender-1", "e", answer) is None
 
 
@@ -103,29 +113,28 @@ def test_the_schedulers_own_words_say_why_a_pod_waits() -> None:
     assert why_pending(waiting) == "no scheduler named kubesteer has looked at it"
     rows = [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available:\n too full"}]
     assert why_pending({**waiting, "status": {"conditions": rows}}) == "0/3 nodes are available: too full"
-    assert bound_to(waiting) is None
 
 
 def test_calls_are_counted_over_one_verb() -> None:
-    assert filter_calls(METRICS) == 5
-    assert filter_calls("") == 0
+    assert sample_sum(METRICS, "kubesteer_request_seconds_count", verb="filter") == 5
+    assert sample_sum("", "kubesteer_request_seconds_count", verb="filter") == 0
 
 
 @pytest.mark.parametrize(
     ("settings", "port"),
     [
-        ({}, OpsPort(8889, tls=False, asks=False)),
-        ({"ops": {"port": 9000, "tls": True, "auth": "kubernetes"}}, OpsPort(9000, tls=True, asks=True)),
-        ({"ops": {"auth": "none"}}, OpsPort(8889, tls=False, asks=False)),
+        ("{}", (8889, False, False)),
+        ("ops: {port: 9000, tls: true, auth: kubernetes}", (9000, True, True)),
+        ("ops: {auth: none}", (8889, False, False)),
     ],
 )
-def test_the_ops_port_is_asked_as_the_settings_say(settings: dict[str, Any], port: OpsPort) -> None:
-    assert ops_port(settings) == port
+def test_the_ops_port_is_asked_as_the_settings_say(settings: str, port: tuple[int, bool, bool]) -> None:
+    assert extender_access([settings_map("kubesteer-extender", settings)]) == ExtenderAccess(*port, NAMES)
 
 
 def test_an_ops_port_that_is_no_number_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"ops.port 'many'"):
-        ops_port({"ops": {"port": "many"}})
+        extender_access([settings_map("kubesteer-extender", "ops: {port: many}")])
 
 
 def test_an_answer_that_is_no_json_is_no_answer() -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kubesteer.clients.kubectl.asking import Answer, Request, ask
-from kubesteer.clients.kubectl.command import Kubectl
-from kubesteer.clients.kubectl.reading import documents, kinds_of, said
+from kubesteer.clients.kubectl.command import Kubectl, documents, failure, kinds_of, place_of
 from kubesteer.model.api_objects import ApiKind
-from kubesteer.model.errors import ClusterUnavailable, KubectlFailed
+from kubesteer.model.errors import ClusterUnavailable, InvalidInput, KubectlFailed
 
 from .objects import certificate_pem
 
@@ -51,9 +52,9 @@ def test_objects_are_read_one_after_the_other_and_out_of_lists() -> None:
 
 def test_an_error_is_told_once_without_its_noise() -> None:
     error = "E1123 memcache.go:265] refused\nE1123 memcache.go:265] refused\nThe connection was refused\n" * 2
-    assert said("get", error) == "kubectl get: The connection was refused"
-    assert said("get", "E1123 memcache.go:265] refused\n") == "kubectl get: E1123 memcache.go:265] refused"
-    assert said("apply", "\n".join(map(str, range(25)))).endswith("19\n... and 5 lines more")
+    assert failure("get", error) == "kubectl get: The connection was refused"
+    assert failure("get", "E1123 memcache.go:265] refused\n") == "kubectl get: E1123 memcache.go:265] refused"
+    assert failure("apply", "\n".join(map(str, range(25)))).endswith("19\n... and 5 lines more")
 
 
 def program(folder: Path, script: str) -> Kubectl:
@@ -66,6 +67,58 @@ def program(folder: Path, script: str) -> Kubectl:
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(KubectlFailed, match="install kubectl"):
         Kubectl(program=str(tmp_path / "none")).client_version()
+
+
+CONFIG = {
+    "clusters": [{"name": "c", "cluster": {"server": "https://one.example:6443"}}],
+    "contexts": [{"name": "one", "context": {"cluster": "c"}}, {"name": "two", "context": {"cluster": "gone"}}],
+    "current-context": "one",
+}
+NOTHING = {"clusters": None, "contexts": None, "current-context": ""}
+"""As `kubectl config view` tells a kubeconfig that is not there."""
+
+
+@pytest.mark.parametrize(
+    ("view", "context", "pod", "place"),
+    [
+        (CONFIG, None, "", ("one", "https://one.example:6443")),
+        (CONFIG, "one", "10.96.0.1", ("one", "https://one.example:6443")),
+        (CONFIG, "two", "", ("two", "")),
+        (NOTHING, None, "10.96.0.1", ("the pod's own account", "10.96.0.1")),
+    ],
+    ids=["the current one", "named, in a pod with a kubeconfig", "of a cluster that is not there", "a runner's pod"],
+)
+def test_where_a_command_goes_is_told_by_context_and_address(
+    view: dict[str, Any], context: str | None, pod: str, place: tuple[str, str]
+) -> None:
+    assert place_of(view, context, pod) == place
+
+
+@pytest.mark.parametrize(
+    ("view", "context", "words"),
+    [
+        (NOTHING, None, "there is no kubeconfig: name one with --kubeconfig or $KUBECONFIG"),
+        (NOTHING, "one", "context 'one' is not in the kubeconfig: name another with --context; it has none"),
+        (
+            {**CONFIG, "current-context": ""},
+            None,
+            "no current-context: name a context with --context; there are one, two",
+        ),
+        (CONFIG, "three", "context 'three' is not in the kubeconfig: name another with --context; there are one, two"),
+        ({**CONFIG, "current-context": "gone"}, None, "context 'gone' is not in the kubeconfig"),
+    ],
+)
+def test_a_kubeconfig_that_names_no_cluster_is_told_with_what_to_do(
+    view: dict[str, Any], context: str | None, words: str
+) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(words)):
+        place_of(view, context, "")
+
+
+def test_a_kubeconfig_that_cannot_be_read_is_told_in_kubectls_words(tmp_path: Path) -> None:
+    kubectl = program(tmp_path, "echo 'error: error loading config file \"/x\": yaml: line 1' >&2; exit 1")
+    with pytest.raises(InvalidInput, match=r'cannot be used: .*"/x": yaml: line 1; name another with --kubeconfig'):
+        kubectl.where()
 
 
 def test_a_failing_program_is_quoted(tmp_path: Path) -> None:

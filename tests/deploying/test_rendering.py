@@ -9,9 +9,8 @@ import yaml
 
 from kubesteer.deploying.rendering import (
     SETTINGS_HASH,
-    Target,
     bare,
-    extender_settings,
+    extender_access,
     finished,
     images_of,
     kustomization,
@@ -31,7 +30,9 @@ MOUNT = [{"name": "config", "configMap": {"name": "kubesteer-scheduler"}}]
 
 
 def images(image: str | None) -> list[dict[str, str]]:
-    text = kustomization("../overlays/dev", Target("dev", image, "v1.36.3-gke.1200", "0.1.0"))
+    text = kustomization(
+        "../overlays/dev", overlay="dev", image=image, server_version="v1.36.3-gke.1200", own_version="0.1.0"
+    )
     found: list[dict[str, str]] = yaml.safe_load(text)["images"]
     return found
 
@@ -119,7 +120,7 @@ def test_pods_without_settings_are_not_marked() -> None:
 
 def test_settings_that_are_no_yaml_are_named() -> None:
     with pytest.raises(InvalidInput, match="ConfigMap kubesteer-extender"):
-        extender_settings([settings_map("kubesteer-extender", "a: [")])
+        extender_access([settings_map("kubesteer-extender", "a: [")])
 
 
 def test_a_bare_object_says_whose_it_is_and_no_more() -> None:

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubesteer.deploying.progress import Look
-from kubesteer.deploying.standing import Seen, standing
+from kubesteer.deploying.standing import Observed, standing
 from kubesteer.model.api_objects import Thing
 
 from .objects import certificate_pem, foreign, node, rolled_out, secret, thing, workload
@@ -45,10 +44,10 @@ def certificate(begins: datetime, ends: datetime) -> Thing:
     return secret("kubesteer-extender-server", **{"tls.crt": base64.b64encode(pem).decode()})
 
 
-WELL = Seen(
-    look=Look(WORKLOADS, frozenset(), [node(f"node-{n}", egress="10G") for n in range(3)]),
-    secrets=[certificate(NOW - DAY, NOW + 89 * DAY)],
-    leases=[lease()],
+NODES = [node(f"node-{n}", egress="10G") for n in range(3)]
+WELL = Observed(
+    things=[*WORKLOADS, certificate(NOW - DAY, NOW + 89 * DAY), lease()],
+    nodes=NODES,
     readyz={"kubesteer-extender-a": KNOWS, "kubesteer-extender-b": KNOWS},
     members={"kubesteer-etcd-0": LEADS, "kubesteer-etcd-1": FOLLOWS, "kubesteer-etcd-2": FOLLOWS},
 )
@@ -75,30 +74,36 @@ def test_where_all_is_well_each_part_says_who_does_what() -> None:
 
 
 def test_the_first_certificate_to_expire_is_told() -> None:
-    mounted = [{"name": "tls", "secret": {"secretName": "kubesteer-extender-server"}}]
-    extender = rolled_out(workload("Deployment", "kubesteer-extender", replicas=2, volumes=mounted))
-    look = replace(WELL.look, things=[extender], secrets=frozenset({"kubesteer-extender-server"}))
-    [row, _] = standing(replace(WELL, look=look), NOW.timestamp()).rows
-    assert (row.part, row.notes) == (
-        "certificates",
-        ("the first to expire is kubesteer-extender-server, in 89 days",),
-    )
+    [row] = [each for each in standing(WELL, NOW.timestamp()).rows if each.part == "certificates"]
+    assert row.notes == ("the first to expire is kubesteer-extender-server, in 89 days",)
+
+
+def test_an_authority_near_its_end_is_told_with_where_the_steps_are() -> None:
+    """10 years; 15 % of them are 1.5 years."""
+    ends = NOW + 540 * DAY
+    held = certificate(ends - 3650 * DAY, ends)
+    held["metadata"]["name"] = "kubesteer-wire-authority"
+    assert "docs/certificates.md has the steps to replace it" in findings(things=[*WORKLOADS, held, lease()])
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        pytest.param({"look": Look([], frozenset())}, "not deployed here", id="nothing there"),
+        pytest.param({"things": []}, "not deployed here", id="nothing there"),
         pytest.param(
-            {"secrets": [certificate(NOW - 91 * DAY, NOW - DAY)]},
+            {"things": [*WORKLOADS, certificate(NOW - 91 * DAY, NOW - DAY), lease()]},
             "kubesteer-extender-server expired on 2026-11-21",
             id="over",
         ),
         pytest.param(
-            {"secrets": [certificate(NOW - 80 * DAY, NOW + 10 * DAY)]}, "was not renewed", id="10 of 90 days < 15 %"
+            {"things": [*WORKLOADS, certificate(NOW - 80 * DAY, NOW + 10 * DAY), lease()]},
+            "was not renewed",
+            id="10 of 90 days < 15 %",
         ),
-        pytest.param({"leases": []}, "nobody holds the lease", id="two schedulers and no leader"),
-        pytest.param({"leases": [lease(age_s=300)]}, "last renewed 5 minutes ago", id="a leader that is gone"),
+        pytest.param({"things": WORKLOADS}, "nobody holds the lease", id="two schedulers and no leader"),
+        pytest.param(
+            {"things": [*WORKLOADS, lease(age_s=300)]}, "last renewed 5 minutes ago", id="a leader that is gone"
+        ),
         pytest.param(
             {"members": {"kubesteer-etcd-0": FOLLOWS.replace("has_leader 1", "has_leader 0")}},
             "knows no leader",
@@ -126,7 +131,7 @@ def test_the_first_certificate_to_expire_is_told() -> None:
             {"readyz": readyz(nodeStates={"nodes": 3, "newest_age_s": 600.0})}, "for 10 minutes", id="agents are silent"
         ),
         pytest.param(
-            {"look": replace(WELL.look, things=[rolled_out(WORKLOADS[1], 1), *WORKLOADS[2:]])},
+            {"things": [rolled_out(WORKLOADS[1], 1), *WORKLOADS[2:], lease()]},
             "extender: not all of it is ready",
             id="one replica is away",
         ),
@@ -138,41 +143,42 @@ def test_what_is_wrong_is_told(changes: dict[str, Any], words: str) -> None:
 
 def test_a_silent_node_is_told_and_is_no_fault_of_kubesteers() -> None:
     nodes = [node("a", egress="1G"), node("b", egress="1G"), node("c", ready=False)]
-    things = [WORKLOADS[1], rolled_out(WORKLOADS[2], 2), WORKLOADS[3]]
-    found = standing(replace(WELL, look=Look(things, frozenset(), nodes)), NOW.timestamp())
+    things = [WORKLOADS[1], rolled_out(WORKLOADS[2], 2), WORKLOADS[3], lease()]
+    found = standing(replace(WELL, things=things, nodes=nodes), NOW.timestamp())
     assert found.is_well, found.findings
     assert "1 nodes are silent" in " ".join(next(row for row in found.rows if row.part == "agent").notes)
 
 
 def test_one_scheduler_alone_needs_no_lease() -> None:
     alone = rolled_out(workload("Deployment", "kubesteer-scheduler", replicas=1))
-    look = replace(WELL.look, things=[*WORKLOADS[:3], alone])
-    assert findings(look=look, leases=[]) == ""
+    assert findings(things=[*WORKLOADS[:3], alone]) == ""
 
 
-def nightly(last: datetime | None, *, made: datetime = NOW - 40 * DAY) -> Look:
+def nightly(last: datetime | None, *, made: datetime = NOW - 40 * DAY) -> list[Thing]:
     job = thing("CronJob", "kubesteer-etcd-maintenance", api="batch/v1", spec={})
     job["metadata"]["creationTimestamp"] = f"{made:%Y-%m-%dT%H:%M:%SZ}"
     job["status"] = {"lastSuccessfulTime": f"{last:%Y-%m-%dT%H:%M:%SZ}"} if last else {}
-    return replace(WELL.look, things=[*WORKLOADS, job])
+    return [*WORKLOADS, job, lease()]
 
 
 @pytest.mark.parametrize(
-    ("look", "note"),
+    ("things", "note"),
     [
         (nightly(NOW - 9 * timedelta(hours=1)), "the last snapshot is 9 hours old"),
         (nightly(None, made=NOW - DAY), "no snapshot yet"),
     ],
     ids=["of this night", "deployed yesterday"],
 )
-def test_the_row_of_etcd_tells_how_old_the_last_snapshot_is(look: Look, note: str) -> None:
-    found = standing(replace(WELL, look=look), NOW.timestamp())
+def test_the_row_of_etcd_tells_how_old_the_last_snapshot_is(things: list[Thing], note: str) -> None:
+    found = standing(replace(WELL, things=things), NOW.timestamp())
     assert found.findings == ()
     assert note in next(row for row in found.rows if row.part == "etcd").notes
 
 
-@pytest.mark.parametrize("look", [nightly(NOW - 3 * DAY), nightly(None, made=NOW - 3 * DAY)], ids=["stopped", "never"])
-def test_three_days_without_a_snapshot_are_wrong(look: Look) -> None:
-    assert findings(look=look) == (
+@pytest.mark.parametrize(
+    "things", [nightly(NOW - 3 * DAY), nightly(None, made=NOW - 3 * DAY)], ids=["stopped", "never"]
+)
+def test_three_days_without_a_snapshot_are_wrong(things: list[Thing]) -> None:
+    assert findings(things=things) == (
         "etcd: the last snapshot is 3 days old; see the newest Job of kubesteer-etcd-maintenance"
     )

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kubesteer.clients.kubectl.memory import MemoryCluster
-
 from .cluster_behaviour import BEHAVIOUR, kinds_that_may_not_be_listed_are_told_beside_the_others
+from .memory import MemoryCluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable

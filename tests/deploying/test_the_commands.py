@@ -5,16 +5,25 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
-from kubesteer.cli.cluster.waiting import wait
-from kubesteer.deploying.progress import settled
+from kubesteer.cli.cluster import waiting
+from kubesteer.cli.cluster.reporter import Reporter
+from kubesteer.deploying.progress import Part, settled
 from kubesteer.model.errors import KubectlFailed
 from tests.cli.command import run
 
-from .objects import Working, cluster_of, small_kubesteer
+from .objects import Working, cluster_of, pod, small_kubesteer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kubesteer.model.api_objects import Thing
+
+    from .memory import MemoryCluster
 
 COMMANDS = ("deploy", "undeploy", "status")
 
@@ -45,40 +54,88 @@ def test_help_shows_how_it_is_used_and_what_the_exit_code_means(command: str) ->
     assert "Exit code: 0" in found.out
 
 
-def waited(*, terminal: bool, ready: bool) -> str:
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        ("{}", "there is no kubeconfig: name one with --kubeconfig or $KUBECONFIG"),
+        ('{"contexts": [{"name": "a"}]}', "no current-context: name a context with --context; there are a"),
+    ],
+)
+def test_without_a_cluster_each_command_says_what_to_name(
+    command: str, view: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f"#!/bin/sh\necho '{view}'\n")
+    kubectl.chmod(0o755)
+    found = run(command, "--kubectl", str(kubectl))
+    assert (found.code, words in found.out) == (1 if command == "status" else 2, True), found.out
+
+
+def test_an_overlay_that_is_not_there_is_told_before_any_cluster_is_looked_for() -> None:
+    found = run("deploy", "--overlay", "nowhere", "--kubectl", "/nowhere/kubectl")
+    assert (found.code, "overlay 'nowhere'" in found.out, "install" in found.out) == (2, True, False), found.out
+
+
+def waited(cluster: MemoryCluster, **options: float) -> tuple[list[Part], list[str]]:
     stream = io.StringIO()
-    cluster = cluster_of(Working(ready=ready), small_kubesteer())
+    reporter = Reporter(Console(file=stream, width=100))
     cluster.apply(small_kubesteer())
-    wait(
-        cluster,
-        small_kubesteer(),
-        Console(file=stream, force_terminal=terminal, width=100),
-        timeout_s=0,
-        look_every_s=0,
-    )
-    return stream.getvalue()
+    options = {"timeout_s": 5, "look_every_s": 0, **options}
+    found = waiting.wait(cluster, small_kubesteer(), [], reporter, **options)
+    return found, stream.getvalue().splitlines()
 
 
-def test_without_a_terminal_each_step_is_a_line() -> None:
-    assert waited(terminal=False, ready=True).splitlines() == [
-        "  extender       2/2 done",
-        "  agent          3/3 done",
-        "  scheduler      1/1 done",
+def test_each_step_is_a_line_and_what_stays_as_it_is_is_told_once() -> None:
+    """Three looks: no agent is ready, none, three."""
+    working = Working(ready=False)
+    cluster = cluster_of(working, small_kubesteer())
+    looks = iter(range(3))
+    cluster.reactions.insert(0, lambda _: setattr(working, "ready", next(looks, 3) >= 2))
+    found, lines = waited(cluster)
+    assert settled(found)
+    assert [line.split()[:2] for line in lines] == [
+        *([name, "0/" + count] for name, count in (("extender", "2"), ("agent", "3"), ("scheduler", "1"))),
+        *([name, f"{count}/{count}"] for name, count in (("extender", "2"), ("agent", "3"), ("scheduler", "1"))),
     ]
 
 
-def test_a_terminal_shows_the_parts_and_takes_them_away_again() -> None:
-    text = waited(terminal=True, ready=False)
-    assert "extender" in text
-    assert "0/2" in text
-    assert text.rstrip().endswith("\x1b[2K")
+def test_an_image_that_cannot_be_pulled_ends_the_wait_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it has been so for a while; time would not be up for ever."""
+    monkeypatch.setattr(waiting, "_REASONS_EVERY_S", 0.0)
+    monkeypatch.setattr(waiting, "_NO_IMAGE_FOR_S", 0.01)
+    cluster = cluster_of(Working(ready=False), small_kubesteer())
+    state = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
+    status = {"containerStatuses": [{"name": "main", "image": "r/k:9", "state": state}]}
+    cluster.put(pod("kubesteer-agent-x", "kubesteer-agent", ready=False, **status))
+    found, lines = waited(cluster, timeout_s=1e9)
+    assert [each.name for each in found if each.no_image] == ["agent"]
+    assert sum("image r/k:9 cannot be pulled: ImagePullBackOff: not found" in line for line in lines) == 1
+
+
+def test_while_all_goes_well_no_pod_and_no_secret_is_read_again() -> None:
+    """At 5,000 nodes there are 5,000 agents: the first look alone reads why something hangs."""
+    working = Working(ready=False)
+    cluster = cluster_of(working, small_kubesteer())
+    looks: list[frozenset[str]] = []
+    items = cluster.items
+
+    def counted(kinds: Sequence[str], **which: str) -> tuple[list[Thing], list[str]]:
+        looks.append(frozenset(kinds))
+        working.ready = len(looks) > 5
+        return items(kinds, **which)
+
+    cluster.items = counted  # type: ignore[method-assign]
+    waited(cluster)
+    assert "pods" in looks[0]
+    assert set(looks[1:]) == {frozenset({"deployments", "statefulsets", "daemonsets"})}
+    assert not any("secrets" in each or "nodes" in each for each in looks)
 
 
 def test_an_api_server_that_comes_back_is_waited_for() -> None:
     """It is away for the first two looks, and that is told once."""
-    stream = io.StringIO()
     cluster = cluster_of(Working(), small_kubesteer())
-    cluster.apply(small_kubesteer())
     looks = iter([True, True, False])
 
     def goes_away(_: object) -> None:
@@ -86,7 +143,7 @@ def test_an_api_server_that_comes_back_is_waited_for() -> None:
             raise KubectlFailed("the connection was refused")
 
     cluster.reactions.append(goes_away)
-    console = Console(file=stream, width=100)
-    found = wait(cluster, small_kubesteer(), console, timeout_s=5, look_every_s=0)
+    found, lines = waited(cluster)
     assert settled(found)
-    assert stream.getvalue().count("the connection was refused; trying again") == 1
+    assert lines[0] == "  the connection was refused; trying again"
+    assert "refused" not in "".join(lines[1:])

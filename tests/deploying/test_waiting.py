@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from kubesteer.deploying.progress import Look, Part, parts, settled
+from kubesteer.deploying.progress import Part, parts, settled
 from kubesteer.model.api_objects import Thing
 
 from .objects import node, pod, rolled_out, thing, warning, workload
 
-SECRETS = [{"name": "tls", "secret": {"secretName": "kubesteer-extender-server"}}]
 EXTENDER = workload("Deployment", "kubesteer-extender", replicas=2)
 AGENT = workload("DaemonSet", "kubesteer-agent")
 
@@ -22,7 +21,7 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
 
 
 def part(made: Thing, *there: Thing, nodes: tuple[Thing, ...] = ()) -> Part:
-    [found] = parts([made], Look(there, frozenset(), nodes))
+    [found] = parts([made], there, nodes)
     return found
 
 
@@ -42,7 +41,6 @@ def test_a_part_is_done_when_all_its_pods_are_new_and_ready() -> None:
         pytest.param({"replicas": 3}, "an old pod is still there", id="one too many"),
         pytest.param({"observedGeneration": 0}, "the controller has not looked yet", id="not looked at"),
         pytest.param({"readyReplicas": 1}, "1 of 2", id="one is not ready"),
-        pytest.param({"currentRevision": "a", "updateRevision": "b", "updatedReplicas": 1}, "1 of 2", id="revisions"),
     ],
 )
 def test_a_part_is_not_done_while(status: dict[str, Any], why: str) -> None:
@@ -52,32 +50,54 @@ def test_a_part_is_not_done_while(status: dict[str, Any], why: str) -> None:
     assert not part(made, there).is_done, why
 
 
+@pytest.mark.parametrize(
+    ("status", "is_done"),
+    [
+        pytest.param({}, True, id="3 of 3, all of them new"),
+        pytest.param({"updatedNumberScheduled": 2}, False, id="one is old"),
+        pytest.param({"observedGeneration": 1}, False, id="the controller has not looked yet"),
+        pytest.param({"numberReady": 2}, False, id="2 of 3 are ready"),
+        pytest.param({"desiredNumberScheduled": 0, "numberReady": 0, "updatedNumberScheduled": 0}, True, id="no node"),
+    ],
+)
+def test_agents_are_done_when_each_is_new_and_ready(status: dict[str, int], is_done: bool) -> None:
+    there = rolled_out({**AGENT, "metadata": {**AGENT["metadata"], "generation": 2}})
+    there["status"] |= status
+    assert part(AGENT, there).is_done is is_done
+
+
+@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"])
+def test_an_image_that_cannot_be_pulled_is_named_before_all_else(reason: str) -> None:
+    crash = {
+        "name": "main", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}},
+    }  # fmt: skip
+    status = waiting(reason, "not found")
+    status["containerStatuses"][0]["image"] = "r/k:9"
+    old = unready(containerStatuses=[crash])
+    new = pod("kubesteer-extender-b", "kubesteer-extender", ready=False, **status)
+    found = part(EXTENDER, rolled_out(EXTENDER, 0), old, new)
+    assert found.whys == (
+        f"kubesteer-extender-b: image r/k:9 cannot be pulled: {reason}: not found",
+        "kubesteer-extender-a: main ends with 3 (Error) again and again",
+    )
+    assert found.no_image
+    assert not part(EXTENDER, rolled_out(EXTENDER, 0), old).no_image
+
+
 def test_what_is_not_there_is_not_done() -> None:
     found = part(EXTENDER)
     assert (found.is_done, found.whys) == (False, ("Deployment kubesteer-extender is not there",))
-
-
-def test_certificates_are_the_secrets_that_pods_name() -> None:
-    made = workload("Deployment", "kubesteer-extender", volumes=SECRETS)
-    first, _ = parts([made], Look([], frozenset()))
-    assert (first.name, first.ready, first.wanted, first.is_done) == ("certificates", 0, 1, False)
-    assert first.whys == ("nobody made kubesteer-extender-server",)
-    first, _ = parts([made], Look([], frozenset({"kubesteer-extender-server"})))
-    assert first.is_done
-
-
-def test_a_secret_that_may_be_missing_is_not_waited_for() -> None:
-    optional = [{"name": "tls", "secret": {"secretName": "s", "optional": True}}]
-    assert [each.name for each in parts([workload("Deployment", "d", volumes=optional)], Look([], frozenset()))] == [
-        "d"
-    ]
 
 
 @pytest.mark.parametrize(
     ("status", "events", "why"),
     [
         pytest.param(
-            waiting("ImagePullBackOff", "x:1 not found"), [], "main: ImagePullBackOff: x:1 not found", id="image"
+            waiting("CreateContainerConfigError", "no such key"),
+            [],
+            "main: CreateContainerConfigError: no such key",
+            id="a container that cannot be made",
         ),
         pytest.param(
             {
@@ -179,7 +199,7 @@ def test_two_of_etcds_three_members_are_enough_where_no_node_takes_the_third(
 
 def test_parts_come_in_the_order_in_which_they_get_ready() -> None:
     names = ("kubesteer-scheduler", "kubesteer-agent", "kubesteer-etcd", "other", "kubesteer-keeper")
-    found = parts([workload("Deployment", name) for name in names], Look([], frozenset()))
+    found = parts([workload("Deployment", name) for name in names], [], [])
     assert [each.name for each in found] == ["etcd", "keeper", "agent", "scheduler", "other"]
     assert not settled(found)
 

@@ -8,32 +8,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubesteer.cli.cluster.port import Cluster
+from kubesteer.cli.cluster.reporter import RunOptions
+from kubesteer.clients.kubectl.command import Kubectl
 from kubesteer.deploying.checks import Facts, minor_of
 from kubesteer.deploying.leftovers import Found, listable
-from kubesteer.deploying.ops_port import ops_port
-from kubesteer.deploying.progress import LOOK_KINDS, Look
-from kubesteer.deploying.proof import PROOF_NAMESPACE
 from kubesteer.deploying.rendering import (
     NAMESPACE,
     PART_OF,
-    Target,
-    extender_settings,
     finished,
     images_of,
     kustomization,
     scheduler_findings,
 )
-from kubesteer.deploying.rights import Held, Right, answered, question, to_apply, to_look, to_prove
+from kubesteer.deploying.rights import denied, needed, question
 from kubesteer.model.api_objects import Thing, ref
 from kubesteer.model.errors import ClusterUnavailable, InvalidInput
-from kubesteer.schedulerconfig.service import service_from
 
 SELECTOR = f"{PART_OF}={NAMESPACE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class DeployOptions(RunOptions):
     """What was asked for on the command line."""
 
     overlay: str
@@ -41,6 +36,14 @@ class Wanted:
     manifests: Path
     own_version: str
     force_conflicts: bool = False
+
+    def overlay_folder(self) -> Path:
+        """Raises InvalidInput for an overlay that is not there."""
+        overlay = (self.manifests / "overlays" / self.overlay).resolve()
+        if not (overlay / "kustomization.yaml").is_file():
+            there = ", ".join(sorted(each.name for each in overlay.parent.iterdir() if each.is_dir()))
+            raise InvalidInput(f"overlay {self.overlay!r}: not in {overlay.parent}; there are {there}")
+        return overlay
 
 
 def find_manifests(given: Path | None) -> Path:
@@ -56,10 +59,10 @@ def find_manifests(given: Path | None) -> Path:
     )
 
 
-class Looks:
+class Listings:
     """Listings of a cluster one after the other; faults: what was said of kinds that could not be listed."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Kubectl) -> None:
         self._cluster = cluster
         self.faults: list[str] = []
 
@@ -70,65 +73,40 @@ class Looks:
         return found
 
 
-def facts(cluster: Cluster, wanted: Wanted) -> Facts:
+def facts(cluster: Kubectl, options: DeployOptions) -> Facts:
     """Everything that the checks look at. Raises ClusterUnavailable or InvalidInput."""
     client, server = cluster.client_version(), cluster.server_version()
-    things = rendered(cluster, wanted, server)
-    settings = extender_settings(things)
+    things = _rendered(cluster, options, server)
     kinds = cluster.kinds()
-    looks = Looks(cluster)
-    there = [each for each in looks.items(listable(kinds), selector=SELECTOR) if ref(each).namespace != PROOF_NAMESPACE]
+    listings = Listings(cluster)
+    there = listings.items(listable(kinds), selector=SELECTOR)
     # Not `get`: who may not look is told so by the check of rights.
-    namespace = next(iter(looks.items(["namespaces"], fields=f"metadata.name={NAMESPACE}")), None)
-    nodes, storage_classes = looks.items(["nodes"]), looks.items(["storageclasses"])
-    would_be, refused = _dry_run(cluster, things, namespace is not None, force=wanted.force_conflicts)
-    schedulers, _ = cluster.items(["pods"], selector="component=kube-scheduler", namespace="kube-system")
-    rights = to_apply(things, kinds) | to_look(kinds, NAMESPACE) | to_prove(NAMESPACE, PROOF_NAMESPACE)
+    namespace = next(iter(listings.items(["namespaces"], fields=f"metadata.name={NAMESPACE}")), None)
+    nodes, storage_classes = listings.items(["nodes"]), listings.items(["storageclasses"])
+    refused, diff = _asked(cluster, things, there, options, has_namespace=namespace is not None)
+    rights = needed(things, kinds, NAMESPACE)
     return Facts(
         kubectl=client,
         server=server,
-        overlay=wanted.overlay,
-        own_version=wanted.own_version,
+        overlay=options.overlay,
+        own_version=options.own_version,
         image=images_of(things).get("kubesteer-extender", ""),
         things=things,
         there=there,
-        unseen=looks.faults,
+        unseen=listings.faults,
         namespace=namespace,
         kinds=kinds,
-        held=_held(cluster, rights),
+        denied=denied(rights, cluster.create([question(each) for each in rights])),
         nodes=nodes,
         storage_classes=storage_classes,
-        schedulers=schedulers,
-        would_be=would_be,
+        schedulers=cluster.items(["pods"], selector="component=kube-scheduler", namespace="kube-system")[0],
         refused=refused,
+        diff=diff,
         findings=scheduler_findings(things, minor_of(server)),
-        slo_names=[name for name in service_from(settings).resource_names if name.startswith("kubesteer.io/")],
-        ops=ops_port(settings),
     )
 
 
-def rendered(cluster: Cluster, wanted: Wanted, server: str) -> list[Thing]:
-    """The objects to apply, for this API server. Raises InvalidInput for an overlay that is not there."""
-    overlay = (wanted.manifests / "overlays" / wanted.overlay).resolve()
-    if not (overlay / "kustomization.yaml").is_file():
-        there = ", ".join(sorted(each.name for each in overlay.parent.iterdir() if each.is_dir()))
-        raise InvalidInput(f"overlay {wanted.overlay!r}: not in {overlay.parent}; there are {there}")
-    with tempfile.TemporaryDirectory(prefix="kubesteer-deploy-") as folder:
-        target = Target(wanted.overlay, wanted.image, server, wanted.own_version)
-        # kustomize takes no absolute paths, and follows links before it goes up.
-        relative = os.path.relpath(overlay, Path(folder).resolve())
-        (Path(folder) / "kustomization.yaml").write_text(kustomization(relative, target), encoding="utf-8")
-        return finished(cluster.render(Path(folder)), minor_of(server))
-
-
-def look(cluster: Cluster, nodes: Sequence[Thing]) -> Look:
-    """The namespace now. Raises ClusterUnavailable."""
-    things = listed(cluster, (*LOOK_KINDS, "secrets"), namespace=NAMESPACE)
-    names = frozenset(each["metadata"]["name"] for each in things if each["kind"] == "Secret")
-    return Look([each for each in things if each["kind"] != "Secret"], names, nodes)
-
-
-def listed(cluster: Cluster, kinds: Sequence[str], **which: str) -> list[Thing]:
+def listed(cluster: Kubectl, kinds: Sequence[str], **which: str) -> list[Thing]:
     """All objects of these kinds. Raises ClusterUnavailable where any could not be listed."""
     things, faults = cluster.items(kinds, **which)
     if faults:
@@ -136,40 +114,51 @@ def listed(cluster: Cluster, kinds: Sequence[str], **which: str) -> list[Thing]:
     return things
 
 
-def everything(cluster: Cluster) -> tuple[Found, list[str]]:
+def everything(cluster: Kubectl) -> tuple[Found, list[str]]:
     """All that is kubesteer's, and what was said of kinds that could not be listed."""
-    kinds = cluster.kinds()
-    looks = Looks(cluster)
-    labelled = looks.items(listable(kinds), selector=SELECTOR)
-    inside: list[Thing] = []
-    namespaced = listable(kinds, namespaced_only=True)
-    for namespace in (NAMESPACE, PROOF_NAMESPACE):
-        if cluster.get("namespace", namespace) is not None:
-            inside += looks.items(namespaced, namespace=namespace)
-    signing = looks.items(["certificatesigningrequests"])
+    kinds, listings = cluster.kinds(), Listings(cluster)
+    labelled = listings.items(listable(kinds), selector=SELECTOR)
+    is_there = cluster.get("namespace", NAMESPACE) is not None
+    signing = listings.items(["certificatesigningrequests"])
     found = Found(
         labelled=[each for each in labelled if each["kind"] != "Node"],
-        inside=inside,
-        nodes=looks.items(["nodes"]),
+        inside=listings.items(listable(kinds, namespaced_only=True), namespace=NAMESPACE) if is_there else [],
+        nodes=listings.items(["nodes"]),
         signing=[each for each in signing if each["spec"].get("signerName", "").startswith("kubesteer.io/")],
-        asking=looks.items(["pods"], fields="spec.schedulerName=kubesteer"),
-        volumes=looks.items(["persistentvolumes"]),
+        asking=listings.items(["pods"], fields="spec.schedulerName=kubesteer"),
+        volumes=listings.items(["persistentvolumes"]),
     )
-    return found, looks.faults
+    return found, listings.faults
 
 
-def _held(cluster: Cluster, rights: set[Right]) -> Held:
-    asked = sorted(rights)
-    return answered(asked, cluster.create([question(each) for each in asked]))
+def _rendered(cluster: Kubectl, options: DeployOptions, server: str) -> list[Thing]:
+    """The objects to apply, for this API server."""
+    with tempfile.TemporaryDirectory(prefix="kubesteer-deploy-") as folder:
+        # kustomize takes no absolute paths, and follows links before it goes up.
+        relative = os.path.relpath(options.overlay_folder(), Path(folder).resolve())
+        text = kustomization(
+            relative,
+            overlay=options.overlay,
+            image=options.image,
+            server_version=server,
+            own_version=options.own_version,
+        )
+        (Path(folder) / "kustomization.yaml").write_text(text, encoding="utf-8")
+        return finished(cluster.render(Path(folder)), minor_of(server))
 
 
-def _dry_run(cluster: Cluster, things: Sequence[Thing], has_namespace: bool, *, force: bool) -> tuple[list[Thing], str]:
-    """What the API server would make of them, and what it has against them.
+def _asked(
+    cluster: Kubectl, things: Sequence[Thing], there: Sequence[Thing], options: DeployOptions, *, has_namespace: bool
+) -> tuple[str, str]:
+    """What the API server has against an apply, and what would change of what is there.
 
     It cannot say anything of objects in a namespace that is not there yet.
     """
-    asked = [each for each in things if has_namespace or each["metadata"].get("namespace") != NAMESPACE]
+    before = {ref(each) for each in there}
     try:
-        return cluster.apply(asked, dry_run=True, force=force), ""
+        asked = [each for each in things if has_namespace or each["metadata"].get("namespace") != NAMESPACE]
+        cluster.apply(asked, dry_run=True, force=options.force_conflicts)
+        known = [each for each in things if ref(each) in before]
+        return "", cluster.diff(known) if known else ""
     except ClusterUnavailable as exc:
-        return [], str(exc)
+        return str(exc), ""

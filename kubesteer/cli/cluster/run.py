@@ -2,129 +2,101 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-
-from kubesteer.cli.cluster import show
-from kubesteer.cli.cluster.port import Cluster
 from kubesteer.cli.cluster.proof import PUBLISHED_WITHIN_S, prove
-from kubesteer.cli.cluster.reading import Wanted, facts
-from kubesteer.cli.cluster.waiting import wait
-from kubesteer.clients.kubectl.command import FIELD_MANAGER
+from kubesteer.cli.cluster.reading import DeployOptions, facts
+from kubesteer.cli.cluster.reporter import FAILED, OK, REFUSED, Reporter
+from kubesteer.cli.cluster.waiting import part_line, wait
+from kubesteer.clients.kubectl.command import FIELD_MANAGER, Kubectl
 from kubesteer.deploying import changes
 from kubesteer.deploying.changes import Plan
-from kubesteer.deploying.checks import Facts, judgements, may_go_on
+from kubesteer.deploying.checks import Facts, Level, judgements, may_go_on
 from kubesteer.deploying.progress import settled
-from kubesteer.deploying.rendering import NAMESPACE, bare
+from kubesteer.deploying.proof import Proof
+from kubesteer.deploying.rendering import NAMESPACE, bare, extender_access
 from kubesteer.model.api_objects import Ref, Thing, ref
 from kubesteer.model.errors import ClusterUnavailable, InvalidInput, KubesteerError
 
-OK, FAILED, REFUSED = 0, 1, 2
 _PROOF_S = 60.0
-_OWN_SCHEDULER, _CLUSTERS_SCHEDULER = "kubesteer", "default-scheduler"
+_MOST_NAMES = 12
+_STYLES = {Level.PASS: "green", Level.WARN: "yellow", Level.REFUSE: "bold red"}
+_NO_CAPACITY = (
+    "NO NODE PUBLISHES A NETWORK CAPACITY, so no pod with an SLO can be placed yet. Agents do so where they know the "
+    "link's speed: give network.speed_bps in their settings, see docs/network-capacity.md"
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class How:
-    """How to go about it. ask: the user's yes or no; None where there is nobody to ask."""
-
-    yes: bool = False
-    dry_run: bool = False
-    timeout_s: float = 300.0
-    ask: Callable[[str], bool] | None = None
-
-
-@dataclass(slots=True)
-class Talk:
-    """What is said: to a person on the console, and in one document for a script at the end."""
-
-    console: Console
-    as_json: bool = False
-    document: dict[str, Any] = field(default_factory=dict)
-
-    def say(self, text: str, style: str | None = None) -> None:
-        """A line."""
-        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-    def end(self, code: int) -> int:
-        """Writes the document where one is wanted."""
-        if self.as_json:
-            sys.stdout.write(json.dumps({**self.document, "exitCode": code}, indent=2, default=str) + "\n")
-        return code
-
-    def fail(self, fault: KubesteerError, code: int) -> int:
-        """Says what went wrong, and ends."""
-        self.say(str(fault), "bold red")
-        self.document["error"] = str(fault)
-        return self.end(code)
-
-
-def talk(*, as_json: bool) -> Talk:
-    """With --json, people are told on standard error."""
-    stream = sys.stderr if as_json else sys.stdout
-    return Talk(Console(file=stream, width=None if stream.isatty() else 150), as_json)
-
-
-def deploy(cluster: Cluster, wanted: Wanted, how: How, said: Talk) -> int:
+def deploy(cluster: Kubectl, options: DeployOptions, reporter: Reporter) -> int:
     """The exit code: 0 deployed and proven, 1 not (yet), 2 refused before anything was changed."""
     try:
+        options.overlay_folder()
         context, address = cluster.where()
-        said.document |= {"context": context, "server": address}
-        said.say(f"kubesteer {wanted.own_version}, overlay {wanted.overlay}, to {context or 'no context'} at {address}")
-        found = facts(cluster, wanted)
+        reporter.document |= {"context": context, "server": address}
+        reporter.say(f"kubesteer {options.own_version}, overlay {options.overlay}, to {context} at {address}")
+        found = facts(cluster, options)
+        extender_access(found.things)
     except InvalidInput as exc:
-        return said.fail(exc, REFUSED)
+        return reporter.fail(exc, REFUSED)
     except KubesteerError as exc:
-        return said.fail(exc, FAILED)
+        return reporter.fail(exc, FAILED)
     try:
-        return said.end(_deploy(cluster, found, wanted, how, said))
+        return reporter.end(_deploy(cluster, found, options, reporter))
     except KubesteerError as exc:
-        return said.fail(exc, FAILED)
+        return reporter.fail(exc, FAILED)
 
 
-def _deploy(cluster: Cluster, found: Facts, wanted: Wanted, how: How, said: Talk) -> int:
+def _deploy(cluster: Kubectl, found: Facts, options: DeployOptions, reporter: Reporter) -> int:
     judged = judgements(found)
-    said.console.print(show.checks(judged))
-    said.document["checks"] = show.documents(judged)
+    for each in judged:
+        reporter.say(f"{each.level:<7} {each.name}: {each.said}", _STYLES[each.level])
+        if each.fix:
+            reporter.say(f"        {each.fix}", "cyan")
+    reporter.document["checks"] = [asdict(each) for each in judged]
     if not may_go_on(judged):
-        said.say("refused: nothing was changed", "bold red")
+        reporter.say("refused: nothing was changed", "bold red")
         return REFUSED
-    plan = changes.plan(found.things, found.there, found.would_be, field_manager=FIELD_MANAGER)
-    said.console.print(show.plan(plan))
-    said.document["plan"] = show.plan_document(plan)
-    if how.dry_run:
+    plan = changes.plan(found.things, found.there, found.diff, field_manager=FIELD_MANAGER)
+    _say_plan(plan, reporter)
+    if options.dry_run:
         return OK
     if not plan.is_empty:
-        if not agreed(how, said, "Go ahead?"):
+        if not reporter.agreed(options, "Go ahead?"):
             return REFUSED
-        _apply(cluster, found, plan, force=wanted.force_conflicts, timeout_s=how.timeout_s)
-        said.say(
-            f"applied {len(plan.create) + len(plan.change)} objects; waiting for pods, {how.timeout_s:.0f} s at most"
-        )
-    return _prove(cluster, found, how, said, changed=not plan.is_empty)
+        _apply(cluster, found, plan, options)
+        count = len(plan.create) + len(plan.change)
+        reporter.say(f"applied {count} objects; waiting for pods, {options.timeout_s:.0f} s at most")
+    return _prove(cluster, found, options, reporter, changed=not plan.is_empty)
 
 
-def agreed(how: How, said: Talk, question: str) -> bool:
-    """Whether to go on; where nobody can be asked, --yes must say so."""
-    if how.yes:
-        return True
-    if how.ask is None:
-        said.say("nobody to ask here (no terminal): say --yes to go ahead. Nothing was changed", "bold red")
-        return False
-    if how.ask(question):
-        return True
-    said.say("nothing was changed")
-    return False
+def _say_plan(plan: Plan, reporter: Reporter) -> None:
+    names = {
+        each: [*map(str, getattr(plan, each))] for each in ("create", "change", "leave", "delete", "kept", "rolls")
+    }
+    reporter.document["plan"] = {**names, "diff": plan.diff}
+    if plan.is_empty:
+        reporter.say(f"nothing to change: {len(plan.leave)} objects are as they should be", "green")
+        return
+    counts = [f"{each} {len(names[each])}" for each in ("create", "change", "leave", "delete")]
+    reporter.say(f"{', '.join(counts)} objects", "bold")
+    if plan.diff:
+        reporter.say(plan.diff.rstrip(), "dim")
+    for verb in ("create", "change", "delete"):
+        for name in names[verb][:_MOST_NAMES]:
+            reporter.say(f"  {verb} {name}")
+        if len(names[verb]) > _MOST_NAMES:
+            reporter.say(f"  {verb} {len(names[verb]) - _MOST_NAMES} more")
+    for name in names["kept"]:
+        reporter.say(f"  keep {name}: no longer wanted, but there is data in it")
+    for name in names["rolls"]:
+        reporter.say(f"  its pods are replaced, a few at a time: {name}", "cyan")
 
 
-def _apply(cluster: Cluster, found: Facts, plan: Plan, *, force: bool, timeout_s: float) -> None:
+def _apply(cluster: Kubectl, found: Facts, plan: Plan, options: DeployOptions) -> None:
     """The namespace, a dry run of what is in it where there was none before, all of it, and then what has to go."""
+    force = options.force_conflicts
     if found.namespace is None:
         # Made, not applied: one that somebody else made meanwhile is refused here, and never deleted below.
         namespaces = [bare(each) for each in found.things if each["kind"] == "Namespace"]
@@ -132,42 +104,66 @@ def _apply(cluster: Cluster, found: Facts, plan: Plan, *, force: bool, timeout_s
         try:
             cluster.apply(found.things, dry_run=True, force=force)
         except ClusterUnavailable:
-            cluster.delete(namespaces, timeout_s=timeout_s)
+            cluster.delete(namespaces, timeout_s=options.timeout_s)
             raise
     cluster.apply(found.things, force=force)
     there: dict[Ref, Thing] = {ref(each): each for each in found.there}
-    cluster.delete([there[each] for each in plan.prune], timeout_s=timeout_s)
+    cluster.delete([there[each] for each in plan.delete], timeout_s=options.timeout_s)
 
 
-def _prove(cluster: Cluster, found: Facts, how: How, said: Talk, *, changed: bool) -> int:
-    began_s = time.monotonic()
-    parts = wait(cluster, found.things, said.console, timeout_s=how.timeout_s)
-    said.document["parts"] = show.documents(parts)
+def _prove(cluster: Kubectl, found: Facts, options: DeployOptions, reporter: Reporter, *, changed: bool) -> int:
+    parts = wait(cluster, found.things, found.nodes, reporter, timeout_s=options.timeout_s)
+    reporter.document["parts"] = [asdict(each) for each in parts]
     if not settled(parts):
-        said.console.print(show.parts(parts))
-        late = ", ".join(each.name for each in parts if not each.is_done)
-        said.say(
-            f"not done after {how.timeout_s:.0f} s: {late}. What was applied stays; run this again to go on", "bold red"
-        )
+        late = [each for each in parts if not each.is_done]
+        without_image = [each for each in late if each.no_image]
+        for each in without_image:
+            reporter.say(f"{each.name}: {each.whys[0]}", "bold red")
+        for each in late:
+            reporter.say(part_line(each))
+        when = "an image cannot be pulled" if without_image else f"not done after {options.timeout_s:.0f} s"
+        names = ", ".join(each.name for each in without_image or late)
+        reporter.say(f"{when}: {names}. What was applied stays; run this again to go on", "bold red")
         return FAILED
-    said.say(f"all parts are ready after {time.monotonic() - began_s:.0f} s")
+    reporter.say("all parts are ready")
     for each in parts:
         if each.is_enough:
-            why = "; ".join(each.whys)
-            said.say(f"{each.name}: {each.ready} of {each.wanted}, which is enough, and none to spare. {why}", "yellow")
-    scheduler = _OWN_SCHEDULER if found.brings_scheduler else _CLUSTERS_SCHEDULER
+            count = f"{each.name}: {each.ready} of {each.wanted}"
+            reporter.say(f"{count}, which is enough, and none to spare. {'; '.join(each.whys)}", "yellow")
+    scheduler = "kubesteer" if found.brings_scheduler else "default-scheduler"
     patience_s = PUBLISHED_WITHIN_S if changed else 0.0
-    proof = prove(cluster, found, scheduler, timeout_s=_PROOF_S, say=said.say, published_within_s=patience_s)
-    said.console.print(show.proof(proof))
-    said.document["proof"] = {**asdict(proof), "holds": proof.holds}
-    if not found.brings_scheduler and not proof.asked:
-        said.say(
-            "the cluster's scheduler does not ask kubesteer yet: manifests/overlays/in-place/README.md has the steps"
-        )
+    proof = prove(cluster, found.things, scheduler, reporter, timeout_s=_PROOF_S, published_within_s=patience_s)
+    reporter.document["proof"] = {**asdict(proof), "holds": proof.holds}
+    _say_proof(proof, reporter)
+    if not found.brings_scheduler and proof.node and not proof.asked:
+        steps = "manifests/overlays/in-place/README.md has the steps"
+        reporter.say(f"the cluster's scheduler does not ask kubesteer yet: {steps}")
         return OK
     if not proof.holds:
         return FAILED
-    said.say(
-        f"kubesteer is deployed in namespace {NAMESPACE}; pods ask for it by schedulerName: {scheduler}", "bold green"
-    )
+    use = f"pods ask for it by schedulerName: {scheduler}"
+    reporter.say(f"kubesteer is deployed in namespace {NAMESPACE}; {use}", "bold green")
     return OK
+
+
+def _say_proof(proof: Proof, reporter: Reporter) -> None:
+    """What was seen, with each extender's reasons."""
+    if proof.node is None:
+        reporter.say(f"no proof: the pod got no node within {proof.took_s:.0f} s: {proof.why}", "bold red")
+        return
+    what = f"1M of {proof.slo}" if proof.slo else "no SLO"
+    asked = f"kubesteer was asked {proof.asked} times meanwhile, for all pods"
+    reporter.say(f"placed on {proof.node} after {proof.took_s:.1f} s (asks for {what}); {asked}")
+    for each in proof.opinions:
+        reporter.say(f"  {each['replica']}: {_opinion(each)}")
+    if not proof.slo:
+        reporter.say(_NO_CAPACITY, "bold yellow")
+    if not proof.asked:
+        reporter.say("kubesteer was not asked: the pod was placed without it", "bold red")
+
+
+def _opinion(told: Mapping[str, Any]) -> str:
+    if not told["fits"]:
+        return f"does not fit: {told['reason']}"
+    terms = "".join(f", {name} {told[name]:.2f}" for name in ("balance", "reward") if told[name] is not None)
+    return f"score {told['score']}{terms}; rank {told['rank']} of {told['candidates']} that fit"

@@ -3,78 +3,73 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
-from kubesteer.cli.cluster import show
-from kubesteer.cli.cluster.port import Cluster
 from kubesteer.cli.cluster.proof import EXTENDER, OpsPorts
-from kubesteer.cli.cluster.reading import Looks
-from kubesteer.cli.cluster.run import FAILED, OK, Talk
+from kubesteer.cli.cluster.reading import Listings
+from kubesteer.cli.cluster.reporter import FAILED, OK, Reporter
 from kubesteer.clients.kubectl.asking import Request
-from kubesteer.deploying.ops_port import document_of, ops_port
-from kubesteer.deploying.progress import LOOK_KINDS, Look
-from kubesteer.deploying.rendering import NAMESPACE, extender_settings
-from kubesteer.deploying.standing import Seen, standing
+from kubesteer.clients.kubectl.command import Kubectl
+from kubesteer.deploying.progress import REASON_KINDS, WORKLOAD_KINDS
+from kubesteer.deploying.proof import document_of
+from kubesteer.deploying.rendering import NAMESPACE
+from kubesteer.deploying.standing import Observed, standing
 from kubesteer.deploying.workloads import is_ready, pods_of
-from kubesteer.model.api_objects import Thing
 from kubesteer.model.errors import ClusterUnavailable, KubesteerError
 
 _ETCD_METRICS = 2381
+_KINDS = (*WORKLOAD_KINDS, *REASON_KINDS, "secrets", "leases", "configmaps", "cronjobs")
 
 
-def status(cluster: Cluster, said: Talk) -> int:
+def status(cluster: Kubectl, reporter: Reporter) -> int:
     """The exit code: 0 all is well, 1 not."""
     try:
         context, address = cluster.where()
-        found = standing(_seen(cluster), time.time())
+        found = standing(_observed(cluster), time.time())
     except KubesteerError as exc:
-        return said.fail(exc, FAILED)
-    said.console.print(show.standing(found))
-    said.document |= {
-        "context": context,
-        "server": address,
-        "isWell": found.is_well,
-        "parts": show.documents(found.rows),
-        "findings": list(found.findings),
-    }
-    return said.end(OK if found.is_well else FAILED)
+        return reporter.fail(exc, FAILED)
+    for row in found.rows:
+        count = "" if row.wanted is None else f"{row.ready}/{row.wanted}"
+        line = f"{row.part:<13} {count:<6} {row.version:<20} {'; '.join(row.notes)}"
+        reporter.say(line.rstrip(), "green" if row.is_well else "red")
+    for each in found.findings:
+        reporter.say(f"! {each}", "bold red")
+    if not found.findings:
+        reporter.say("all is well", "green")
+    parts = [asdict(row) for row in found.rows]
+    reporter.document |= {"context": context, "server": address, "isWell": found.is_well, "parts": parts}
+    reporter.document["findings"] = list(found.findings)
+    return reporter.end(OK if found.is_well else FAILED)
 
 
-def _seen(cluster: Cluster) -> Seen:
+def _observed(cluster: Kubectl) -> Observed:
     """Raises ClusterUnavailable where the API server does not answer; a pod that does not is a finding."""
-    kinds = (*LOOK_KINDS, "secrets", "leases", "configmaps", "cronjobs")
-    looks = Looks(cluster)
-    things, nodes = looks.items(kinds, namespace=NAMESPACE), looks.items(["nodes"])
-    if looks.faults and not things:
-        raise ClusterUnavailable("; ".join(looks.faults))
-    secrets = [each for each in things if each["kind"] == "Secret"]
-    names = frozenset(each["metadata"]["name"] for each in secrets)
-    unreachable = {"kubectl": "; ".join(looks.faults)} if looks.faults else {}
-    readyz, members = {}, {}
-    if any(each["kind"] == "Pod" for each in things):
-        ports = OpsPorts(cluster, ops_port(extender_settings(things)))
+    listings = Listings(cluster)
+    things, nodes = listings.items(_KINDS, namespace=NAMESPACE), listings.items(["nodes"])
+    if listings.faults and not things:
+        raise ClusterUnavailable("; ".join(listings.faults))
+    unreachable = {"kubectl": "; ".join(listings.faults)} if listings.faults else {}
+
+    def asked(workload: str, ask: Callable[[str], Any]) -> dict[str, Any]:
+        """What each of its pods that is ready answers."""
+        found = {}
+        for name in (each["metadata"]["name"] for each in pods_of(things, workload) if is_ready(each)):
+            try:
+                found[name] = ask(name)
+            except ClusterUnavailable as exc:
+                unreachable[name] = str(exc)
+        return found
+
+    ports = OpsPorts(cluster, things)
+    if pods_of(things, EXTENDER):
         try:
             ports.sign_in()
         except ClusterUnavailable as exc:
             unreachable[EXTENDER] = f"what readiness hangs on is told only to who may ask: {exc}"
-        for name in _ready(things, EXTENDER):
-            try:
-                readyz[name] = document_of(ports.ask(name, "/readyz"), "/readyz")
-            except ClusterUnavailable as exc:
-                unreachable[name] = str(exc)
-        for name in _ready(things, "kubesteer-etcd"):
-            try:
-                members[name] = cluster.ask(name, NAMESPACE, _ETCD_METRICS, Request("/metrics")).text
-            except ClusterUnavailable as exc:
-                unreachable[name] = str(exc)
-    return Seen(
-        look=Look([each for each in things if each["kind"] != "Secret"], names, nodes),
-        secrets=secrets,
-        leases=[each for each in things if each["kind"] == "Lease"],
-        readyz=readyz,
-        members=members,
-        unreachable=unreachable,
+    readyz = asked(EXTENDER, lambda name: document_of(ports.ask(name, "/readyz"), "/readyz"))
+    members = asked(
+        "kubesteer-etcd", lambda name: cluster.ask(name, NAMESPACE, _ETCD_METRICS, Request("/metrics")).text
     )
-
-
-def _ready(things: list[Thing], workload: str) -> list[str]:
-    return [each["metadata"]["name"] for each in pods_of(things, workload) if is_ready(each)]
+    return Observed(things=things, nodes=nodes, readyz=readyz, members=members, unreachable=unreachable)

@@ -76,51 +76,34 @@ async def opened(
 ) -> AsyncIterator[tuple[Keeper, set[asyncio.Task[None]]]]:
     """The keeper, and the tasks by which it follows nodes and requests where it needs them. Raises InvalidSettings."""
     cluster, certificates, etcd = settings.cluster, settings.certificates, settings.etcd
-    load = (
-        in_cluster(environ)
-        if cluster.kubeconfig is None
-        else from_kubeconfig(cluster.kubeconfig, context=cluster.context)
-    )
+    file = cluster.kubeconfig
+    load = in_cluster(environ) if file is None else from_kubeconfig(file, context=cluster.context)
     make = Maker(lambda: ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number)
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(ApiServer(load, timeout_s=cluster.timeout_s))
         secrets = Secrets(api, cluster.namespace)
-        keeper_of_certificates = keeper_of_access = requests = snapshots = None
-        tasks: set[asyncio.Task[None]] = set()
-        followed = _Nodes(api)
-        if certificates.make:
-            keeper_of_certificates = CertificateKeeper(
-                wanted(cluster.namespace, members=certificates.members), certificates.lives(), secrets, make, _now
-            )
-        if etcd.manage:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubesteer-keeper-")))
-            keeper_of_access = AccessKeeper(etcd, secrets, followed.uids, folder, _now)
-            stack.push_async_callback(keeper_of_access.close)
-            snapshots = Snapshots(api, cluster.namespace)
-        if etcd.per_node and keeper_of_certificates is not None and keeper_of_access is not None:
-            of_certificates = keeper_of_certificates
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubesteer-keeper-")))
+        followed, requests, tasks = _Nodes(api), None, set[asyncio.Task[None]]()
+        all_of_them = wanted(cluster.namespace, members=certificates.members)
+        of_certificates = CertificateKeeper(all_of_them, certificates.lives(), secrets, make, _now)
+        of_access = AccessKeeper(etcd, secrets, followed.uids, folder, _now)
+        stack.push_async_callback(of_access.close)
+        if etcd.per_node:
             requests = RequestKeeper(
                 RequestAnswers(api),
                 account=f"system:serviceaccount:{cluster.namespace}:{AGENT}",
                 lasts=certificates.lives().node,
                 signer=lambda: signer(of_certificates.secrets.get(ETCD), _now()),
                 nodes=followed.uids,
-                admit=keeper_of_access.admit,
+                admit=of_access.admit,
                 make=make,
                 now=_now,
             )
             following = _followed(api, requests_to(AGENT_SIGNER, put=requests.put, delete=requests.delete))
             tasks = await _started(stack, nodes=followed.reflector, requests=following)
-        keeper = Keeper(
-            keeper_of_certificates,
-            keeper_of_access.step if keeper_of_access is not None else None,
-            requests,
-            snapshots,
-            pace=settings.pace,
-            now=_now,
-            log=log,
-        )
-        yield keeper, tasks
+        made, access = of_certificates if certificates.make else None, of_access.step if etcd.manage else None
+        snapshots = Snapshots(api, cluster.namespace) if etcd.manage else None
+        yield Keeper(made, access, requests, snapshots, pace=settings.pace, now=_now, log=log), tasks
 
 
 class _Nodes:
@@ -128,14 +111,7 @@ class _Nodes:
 
     def __init__(self, api: ApiServer) -> None:
         self._uids: dict[str, str] = {}
-        nodes = resource(
-            Object,
-            NODES,
-            kind="Node",
-            put=self._put,
-            delete=self._delete,
-            key=by_name,
-        )
+        nodes = resource(Object, NODES, kind="Node", put=self._put, delete=self._delete, key=by_name)
         self.reflector = _followed(api, nodes)
 
     def _put(self, node: Object) -> None:

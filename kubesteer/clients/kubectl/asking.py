@@ -5,8 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import ssl
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,9 @@ _LARGEST_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask.
+    """What to ask. A body is sent by POST.
 
     authority_pem and server_name: whose certificate is believed, and for which name; None for plain HTTP.
-    body is sent by POST.
     """
 
     path: str
@@ -45,24 +44,17 @@ def ask(port: int, request: Request) -> Answer:
     headers = {"Host": request.server_name or "127.0.0.1", "Accept": "application/json", "Connection": "close"}
     if request.token is not None:
         headers["Authorization"] = f"Bearer {request.token}"
-    body = None
-    if request.body is not None:
-        body = json.dumps(request.body).encode()
+    body = None if request.body is None else json.dumps(request.body)
+    if body:
         headers["Content-Type"] = "application/json"
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
     try:
-        connection.sock = _socket(port, request)
-        connection.request("POST" if body else "GET", request.path, body, headers)
-        response = connection.getresponse()
-        return Answer(response.status, response.read(_LARGEST_BYTES).decode(errors="replace"))
-    except (OSError, http.client.HTTPException, ssl.SSLError) as exc:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)) as connection:
+            connection.sock = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
+            if request.authority_pem is not None:
+                tls = trusting(authority_pem=request.authority_pem)
+                connection.sock = tls.wrap_socket(connection.sock, server_hostname=request.server_name)
+            connection.request("POST" if body else "GET", request.path, body, headers)
+            response = connection.getresponse()
+            return Answer(response.status, response.read(_LARGEST_BYTES).decode(errors="replace"))
+    except (OSError, http.client.HTTPException) as exc:
         raise ClusterUnavailable(f"{request.path}: no answer: {str(exc) or exc!r}") from exc
-    finally:
-        connection.close()
-
-
-def _socket(port: int, request: Request) -> socket.socket:
-    plain = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
-    if request.authority_pem is None:
-        return plain
-    return trusting(authority_pem=request.authority_pem).wrap_socket(plain, server_hostname=request.server_name)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from kubesteer.clients.kubectl.asking import Answer, Request
-from kubesteer.clients.kubectl.command import FIELD_MANAGER
+from kubesteer.clients.kubectl.command import FIELD_MANAGER, Kubectl
 from kubesteer.model.api_objects import ApiKind, Ref, Thing, labels, ref
 from kubesteer.model.errors import ClusterUnavailable, KubectlFailed
 
@@ -55,8 +55,8 @@ Reaction = Callable[["MemoryCluster"], object]
 """What controllers do between two calls."""
 
 
-class MemoryCluster:
-    """Satisfies the port of the commands.
+class MemoryCluster(Kubectl):
+    """Every call of Kubectl but without kubectl.
 
     things: what is there. rendering: what every kustomization renders to. denied: rights that the user does not have,
     as `verb resource`. unseen: kinds, by their plural, that cannot be read. reactions run before each reading.
@@ -75,6 +75,7 @@ class MemoryCluster:
         reactions: Sequence[Reaction] = (),
         answers: Callable[[str, int, Request], Answer] | None = None,
     ) -> None:
+        super().__init__()
         self._numbers = itertools.count(1)
         self.there: dict[Ref, Thing] = {}
         for each in things:
@@ -142,13 +143,13 @@ class MemoryCluster:
         ]
         return found, [f"Error from server (Forbidden): {each} is forbidden" for each in asked if each not in plurals]
 
-    def get(self, kind: str, name: str, namespace: str | None = None) -> Thing | None:
+    def get(self, kind: str, name: str, namespace: str = "") -> Thing | None:
         """One object."""
         self._react()
         if _plural(kind) in self.unseen:
             raise KubectlFailed(f"kubectl get: Error from server (Forbidden): {_plural(kind)} {name!r} is forbidden")
         for each, thing in self.there.items():
-            if (each.kind.lower(), each.name) == (kind.lower(), name) and each.namespace == (namespace or ""):
+            if (each.kind.lower(), each.name) == (kind.lower(), name) and each.namespace == namespace:
                 return copy.deepcopy(thing)
         return None
 
@@ -184,21 +185,43 @@ class MemoryCluster:
             if gone is not None:
                 self.there = {r: t for r, t in self.there.items() if not _is_owned(t, gone)}
 
-    def patch(self, target: Ref, change: Sequence[Mapping[str, Any]], *, subresource: str = "") -> None:
-        """JSON patches of `test` and `remove`."""
+    def diff(self, things: Sequence[Thing]) -> str:
+        """A head for each that would change, and its generation where its spec does."""
         self._answers()
-        changed = copy.deepcopy(self.there[target])
-        for step in change:
-            *path, last = [part.replace("~1", "/").replace("~0", "~") for part in step["path"].split("/")[1:]]
-            parent: Any = changed
-            for part in path:
-                parent = parent[int(part) if isinstance(parent, list) else part]
-            at: Any = int(last) if isinstance(parent, list) else last
-            if step["op"] == "test" and parent[at] != step["value"]:
-                raise KubectlFailed(f"kubectl patch: {step['path']}: the test failed")
-            if step["op"] == "remove":
-                del parent[at]
-        self.put(changed)
+        lines = []
+        for each in things:
+            before, after = self.there[ref(each)], self._merged(each)
+            if before != after:
+                meta = each["metadata"]
+                file = (
+                    f"{each['apiVersion'].replace('/', '.')}.{each['kind']}.{meta.get('namespace', '')}.{meta['name']}"
+                )
+                lines.append(f"diff -u -N /tmp/LIVE-1/{file} /tmp/MERGED-2/{file}")
+                lines += ["-  generation: 1", "+  generation: 2"] * (before.get("spec") != after.get("spec"))
+        return "\n".join(lines)
+
+    def patch(self, things: Sequence[Thing], change: Any, *, how: str, subresource: str = "") -> None:
+        """JSON patches of `test` and `remove`; of strategic ones, absent keys and conditions that go."""
+        self._answers()
+        for each in things:
+            changed = copy.deepcopy(self.there[ref(each)])
+            if how == "json":
+                for step in change:
+                    *path, last = [int(part) if part.isdigit() else part for part in step["path"].split("/")[1:]]
+                    parent: Any = changed
+                    for part in path:
+                        parent = parent[part]
+                    if step["op"] == "test" and parent[last] != step["value"]:
+                        raise KubectlFailed(f"kubectl patch: {step['path']}: the test failed")
+                    if step["op"] == "remove":
+                        del parent[last]
+            else:
+                status = changed["status"]
+                for field in ("capacity", "allocatable"):
+                    status[field] = {k: v for k, v in status[field].items() if k not in change["status"][field]}
+                gone = {row["type"] for row in change["status"]["conditions"]}
+                status["conditions"] = [row for row in status["conditions"] if row["type"] not in gone]
+            self.put(changed)
 
     def token(self, account: str, namespace: str, *, lasts_s: int) -> str:
         """Raises KubectlFailed where there is no such account."""
