@@ -36,6 +36,8 @@ from .objects import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .memory import MemoryCluster
 
 YES = RunOptions(yes=True, timeout_s=5)
@@ -321,3 +323,53 @@ def test_a_pod_of_somebody_who_would_wait_for_ever_is_told_at_the_end() -> None:
     cluster = cluster_of(Working(), small_kubesteer(), theirs)
     deploy(cluster)
     assert "asks for kubesteer's scheduler, and will stay without a node: Pod shop/web" in undeploy(cluster).text
+
+
+def test_an_undeployment_deletes_workloads_in_the_foreground_and_strikes_pods_of_silent_nodes_between() -> None:
+    """Struck earlier, a pod would be made anew; waited for earlier, it would never be gone."""
+    cluster = cluster_of(Working(), small_kubesteer())
+    deploy(cluster)
+    cluster.put(node("node-0", ready=False))
+    calls: list[tuple[str, dict[str, Any]]] = []
+    delete = cluster.delete
+
+    def recorded(things: Sequence[Thing], **how: Any) -> None:
+        calls.append((things[0]["kind"], how))
+        delete(things, **how)
+
+    cluster.delete = recorded  # type: ignore[method-assign]
+    assert undeploy(cluster).code == 0
+    assert calls == [
+        ("Deployment", {"timeout_s": 0, "foreground": True}),
+        ("Pod", {"timeout_s": 5, "at_once": True}),
+        ("Deployment", {"timeout_s": 5, "foreground": True}),
+        ("Namespace", {"timeout_s": 5}),
+    ]
+
+
+def test_all_nodes_are_cleaned_by_two_calls_however_many_they_are() -> None:
+    """One for amounts and conditions, one for the taint, which all have in the same place."""
+    cluster = cluster_of(Working(), small_kubesteer())
+    taints = [{"key": "kubesteer.io/network-degraded", "effect": "NoSchedule"}]
+    for number in range(100):
+        cluster.put(node(f"node-{number}", egress="10G", taints=taints))
+    calls: list[tuple[int, str]] = []
+    patch = cluster.patch
+
+    def counted(things: Sequence[Thing], change: Any, *, how: str, subresource: str = "") -> None:
+        calls.append((len(things), how))
+        patch(things, change, how=how, subresource=subresource)
+
+    cluster.patch = counted  # type: ignore[method-assign]
+    assert undeploy(cluster).code == 0
+    assert calls == [(100, "strategic"), (100, "json")]
+
+
+def test_values_of_secrets_are_in_no_plan() -> None:
+    made = secret("kubesteer-token", token="aHVudGVyMg==")
+    cluster = cluster_of(Working(), [*small_kubesteer(), made])
+    deploy(cluster)
+    cluster.rendering = [*small_kubesteer(), secret("kubesteer-token", token="aHVudGVyMw==")]
+    found = deploy(cluster)
+    assert found.document["plan"]["change"] == ["Secret kubesteer/kubesteer-token"]
+    assert "aHVudGVy" not in found.text + str(found.document)

@@ -347,6 +347,15 @@ TAKEN = {
     "asked twice": Case(
         document(entry(), entry(urlPrefix="http://127.0.0.1:8888/")), warnings=("same-url extenders[1].urlPrefix",)
     ),
+    "a second scheduler that runs alone": Case(
+        document(profiles=[profile("kubesteer")], leaderElection={"leaderElect": False})
+    ),
+    "a second scheduler with a lease of that name in another namespace": Case(
+        document(profiles=[profile("kubesteer")], leaderElection={"resourceNamespace": "kubesteer"})
+    ),
+    "the cluster's own scheduler with a profile more": Case(
+        document(profiles=[profile("kubesteer"), profile("default-scheduler")])
+    ),
     "a second scheduler on the first one's lease": Case(
         document(profiles=[profile("kubesteer")]), warnings=("lease leaderElection.resourceName",)
     ),
