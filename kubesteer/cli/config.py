@@ -65,8 +65,7 @@ def check(
     minor:
         The scheduler's version, such as 1.37.
     in_pod:
-        Whether the scheduler runs in a pod with a ServiceAccount and the cluster's DNS; a static pod does not. Without
-        this flag the file tells.
+        The scheduler runs in a pod with a ServiceAccount and the cluster's DNS, or not; else the file tells.
     url:
         The urlPrefix that is kubesteer's, where the file has several extenders.
     as_json:
@@ -83,14 +82,13 @@ def check(
             findings = check_text(_text(file), number, service, in_pod=in_pod, url=url)
     except InvalidInput as exc:
         _fail(str(exc), 2)
+    name = "standard input" if str(file) == "-" else str(file)
     if as_json:
-        sys.stdout.write(json.dumps(as_document(str(file), number, findings), indent=2, default=str) + "\n")
+        sys.stdout.write(json.dumps(as_document(name, number, findings), indent=2, default=str) + "\n")
     else:
         from rich.console import Console  # noqa: PLC0415
 
-        Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL).print(
-            report(str(file), number, findings)
-        )
+        Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL).print(report(name, number, findings))
     sys.exit(exit_code(findings))
 
 

@@ -55,7 +55,11 @@ def check_text(
     findings = []
     for path, part in inner:
         reason = "this ConfigMap is not what the scheduler reads: mount it, and name the file by --config"
-        found = [*part.findings, *check(part.document, minor, service, in_pod=in_pod, url=url)]
+        connection = part.document.get("clientConnection")
+        named = isinstance(connection, Mapping) and connection.get("kubeconfig")
+        # A ConfigMap is for a pod; one that has a kubeconfig may be on its node's network.
+        inside = True if in_pod is None and not named else in_pod
+        found = [*part.findings, *check(part.document, minor, service, in_pod=inside, url=url)]
         findings += [replace(each, path=f"{path}.{each.path}".removesuffix(".")) for each in found]
         findings.append(note("wrapped", path, None, reason))
     return worst_first(findings)

@@ -95,7 +95,7 @@ def _encryption(path: str, entry: Entry, parts: SplitResult, service: Service) -
                 "https-scheme", where, enabled, reason, "write https:// in urlPrefix, or leave the TLS fields out"
             )
         elif not _is_loopback(str(parts.hostname)):
-            reason = "pods' specifications cross the network in the clear, and whoever answers decides where they go"
+            reason = "pods' specifications cross the network in the clear, and any program may answer for kubesteer"
             fix = "use https with tlsConfig.caFile"
             if service.serves_tls is False:
                 fix += ", and tls.cert_file in kubesteer's settings, which now have none"

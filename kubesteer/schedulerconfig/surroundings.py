@@ -30,12 +30,12 @@ def surroundings(config: Config, in_pod: bool | None = None) -> Iterator[Finding
         reason = "with --config the scheduler ignores --kubeconfig, and outside a pod it does not start without one"
         fix = "write its path, such as /etc/kubernetes/scheduler.conf (--in-pod says that it has a ServiceAccount)"
         yield warning("no-kubeconfig", path, kubeconfig, reason, fix)
-    for path, host in names:
+    for path, host, secure in names:
         reason = f"a static pod, or another with hostNetwork, asks the node's DNS, which does not know {host}"
-        fix = (
-            f"write the Service's cluster IP, and tlsConfig.serverName: {host} for its certificate;"
-            " --in-pod says that the scheduler has the cluster's DNS (dnsPolicy: ClusterFirstWithHostNet)"
-        )
+        fix = "write the Service's cluster IP"
+        if secure:
+            fix += f", and tlsConfig.serverName: {host} for its certificate"
+        fix += "; --in-pod says that the scheduler has the cluster's DNS (dnsPolicy: ClusterFirstWithHostNet)"
         yield warning("cluster-dns", path, host, reason, fix)
 
 
@@ -48,11 +48,11 @@ def _is_second(config: Config) -> bool:
     return DEFAULT_SCHEDULER not in scheduler_names(config)
 
 
-def _cluster_names(config: Config) -> Iterator[tuple[str, str]]:
-    """Path and host of each extender whose name only the cluster's DNS knows."""
+def _cluster_names(config: Config) -> Iterator[tuple[str, str, bool]]:
+    """Path and host of each extender whose name only the cluster's DNS knows, and whether the calls are TLS."""
     for number, entry in enumerate(config.get("extenders", [])):
         parts = split(str(entry.get("urlPrefix", "")))
         host = (parts and parts.hostname) or ""
         labels = host.split(".")
         if labels[2:3] == ["svc"] or (labels[0] == _SERVICE and len(labels) <= 2):
-            yield f"extenders[{number}].urlPrefix", host
+            yield f"extenders[{number}].urlPrefix", host, bool(parts and parts.scheme == "https")

@@ -16,7 +16,7 @@ from kubesteer.schedulerconfig.findings import Severity
 from kubesteer.schedulerconfig.minors import parse_minor
 from kubesteer.schedulerconfig.reading import read
 from kubesteer.schedulerconfig.service import Service, service_from
-from tests.scheduler_config.documents import found
+from tests.scheduler_config.documents import KUBECONFIG, found
 from tests.scheduler_config.texts import HEAD, NAMES, TEXTS, WHOLE, Text
 
 
@@ -100,6 +100,12 @@ def test_a_configuration_is_found_in_a_config_map(text: str, path: str) -> None:
     assert f"weight {path}.extenders[0].weight" in found(findings, Severity.NOTE)
     assert f"wrapped {path}" in found(findings, Severity.NOTE)
     assert found(findings, Severity.ERROR) == []
+
+
+@pytest.mark.parametrize(("in_pod", "said"), [(None, []), (False, ["no-kubeconfig"]), (True, [])])
+def test_a_scheduler_whose_file_is_in_a_config_map_runs_in_a_pod(in_pod: bool | None, said: list[str]) -> None:
+    text = CONFIG_MAP.replace(f"clientConnection: {{kubeconfig: {KUBECONFIG}}}", "parallelism: 16")
+    assert [each.rule for each in check_text(text, 37, in_pod=in_pod) if each.rule == "no-kubeconfig"] == said
 
 
 def test_a_config_map_without_a_configuration_is_refused_as_the_scheduler_would() -> None:

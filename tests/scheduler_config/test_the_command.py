@@ -87,7 +87,7 @@ def test_the_json_form_has_everything_that_is_found(file: Path) -> None:
 def test_the_file_comes_from_standard_input_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(document(entry(weight=1)))))
     told = run("config", "check", "-", "--json")
-    assert (told.code, json.loads(told.out)["file"]) == (1, "-")
+    assert (told.code, json.loads(told.out)["file"]) == (1, "standard input")
     assert json.loads(told.out)["findings"][0]["rule"] == "weight-small"
 
 
