@@ -295,7 +295,7 @@ async def serve(
         )
         tasks.once("freeze", partial(_freeze_once_synced, parts, on_synced))
         if settings.ops.auth == "none" and not ip_address(ops_socket.getsockname()[0]).is_loopback:
-            log.warning("the ops port asks nobody who they are; set ops.auth: kubernetes, or ops.host: 127.0.0.1")
+            log.warning("the ops port answers without authentication; set ops.auth: kubernetes, or ops.host: 127.0.0.1")
         if settings.placement.mode == "observe":
             log.warning("observing: no decision is enforced, but for what placement.namespaces and pods choose")
         await _told_to_stop(stop, serving)

@@ -105,7 +105,7 @@ class Metrics:
         self.task_restarts = {task: restarts.labels(task) for task in TASKS}
 
     def counter(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """A counter that somebody else keeps, read when it is asked for."""
+        """A counter that is kept elsewhere, read when it is asked for."""
         KeptCounter(self.registry, f"kubesteer_{name}", meaning, value)
 
     def gauges(self, name: str, meaning: str, label: str, values: Mapping[str, Callable[[], float]]) -> None:

@@ -62,7 +62,9 @@ async def run(settings: Settings, environ: Mapping[str, str], log: Log, lines_dr
         ):
             log.info("started", node=node, holder=holder, ops=url)
             if ops.auth == "none" and not ip_address(urlsplit(url).hostname or "").is_loopback:
-                log.warning("the ops port asks nobody who they are; set ops.auth: kubernetes, or ops.host: 127.0.0.1")
+                log.warning(
+                    "the ops port answers without authentication; set ops.auth: kubernetes, or ops.host: 127.0.0.1"
+                )
             await work(agent, stop, log, before=_certificate(settings.store, node, outside.api, log))
 
 

@@ -18,7 +18,7 @@ _LONGEST_NAME = 253
 
 
 def node_name(node: Node, environ: Mapping[str, str]) -> str:
-    """The node's name. Raises InvalidSettings where nobody tells it."""
+    """The node's name. Raises InvalidSettings where it is not known."""
     name = node.name or environ.get("NODE_NAME", "")
     if not name:
         raise InvalidSettings("node.name: nothing tells the node's name; set it, or NODE_NAME from spec.nodeName")
@@ -83,7 +83,9 @@ def capacity_rules(network: Network) -> CapacityRules:
 def require_sense(measure: Measure) -> None:
     """Raises InvalidSettings where half of what a measure needs is given."""
     if measure.queries and measure.prometheus is None:
-        raise InvalidSettings("measure.prometheus: measure.queries has nobody to ask; write the URL of a Prometheus")
+        raise InvalidSettings(
+            "measure.prometheus: measure.queries is given, and this is not; write the URL of a Prometheus"
+        )
     if measure.prometheus is not None and not measure.queries:
         raise InvalidSettings("measure.queries: measure.prometheus is asked nothing; write a query by pod type")
 

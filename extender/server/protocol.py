@@ -21,7 +21,7 @@ _FREE_PIECES = 1000
 _PIECE_BYTES = 1024
 """A body may come in so many pieces of any size; past that, a piece has this many bytes in the mean."""
 IS_WHOLE = "kubesteer.is_whole"
-"""In the scope of a request: tells whether its body has come whole, so that nobody has to wait for it."""
+"""In the scope of a request: tells whether its body has come whole, so that no reader waits for it."""
 LAST_WORD_S = 1.0
 """At the end of a stop, a connection that was just made may still ask for so long."""
 

@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.01)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Connections that the kernel has made and nobody accepted are answered too; closing would reset them."""
+        """Connections that the kernel has made and nothing accepted yet are answered too; closing would reset them."""
         self.protocol.sends_away = True
         listening = [listener.dup() for listener in sockets or []]
         for server in self.servers:

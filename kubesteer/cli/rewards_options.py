@@ -44,7 +44,7 @@ def _option(name: str, text: str) -> Parameter:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOptions:
-    """Where the rewards are; None where nobody said."""
+    """Where the rewards are; None where it was not given."""
 
     etcd: Annotated[
         str | None, _option("etcd", f"etcd endpoints, host:port[,host:port..]; without any, {DEFAULT_ENDPOINT}.")
@@ -102,7 +102,7 @@ class BeliefOptions:
 
 
 def completed(options: StoreOptions, environ: Mapping[str, str]) -> StoreOptions:
-    """The options, and for those that nobody gave, what the environment says about the same store.
+    """The options, and for those not given, the environment's about the same store.
 
     Raises InvalidSettings for a file and etcd at once, or either and a cluster.
     """

@@ -36,7 +36,7 @@ class Store(Protocol):
         """The records of one node, or of all."""
 
     async def edit(self, changes: Mapping[Pair, Edit], /, *, now_s: float) -> set[str]:
-        """Changes the records of these pairs, at `now_s`; what somebody else writes meanwhile is not lost.
+        """Changes the records of these pairs, at `now_s`; changes that others make meanwhile are not lost.
 
         The nodes of new records that nothing ends by itself, as no agent is there to take them over.
         """

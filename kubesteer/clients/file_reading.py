@@ -1,4 +1,4 @@
-"""Reads a file that somebody else writes: a regular one only, of bounded size, never on the event loop.
+"""Reads a file that another program writes: a regular one only, of bounded size, never on the event loop.
 
 What takes long is read in a process of its own, with limits of time and memory: YAML in a thread would hold up the
 others, and nothing could end it. What the text means is the caller's business.

@@ -1,4 +1,4 @@
-"""A Prometheus counter whose value somebody else keeps; the library has such for gauges only."""
+"""A Prometheus counter whose value is kept elsewhere; the library has such for gauges only."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Standard output and error of a service: writing neither blocks nor raises, even where no reader takes it.
 
-A full disk, a pipe that nobody reads or that is closed must not stop the service: lines that find no room are dropped
+A full disk, a pipe that is not read or is closed must not stop the service: lines that find no room are dropped
 and counted, and a line says so once there is room. No form of a line is decided here. Not logging's QueueListener: its
-end waits for ever for a pipe that nobody reads, and it knows nothing of print, tracebacks and the libraries' warnings.
+end waits for ever for a pipe that is not read, and it knows nothing of print, tracebacks and the libraries' warnings.
 """
 
 from __future__ import annotations

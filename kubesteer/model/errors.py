@@ -1,13 +1,13 @@
 """The one error tree. A refusal of a node is no error: it is a verdict with a reason.
 
 KubesteerError
-├── InvalidInput            somebody outside sent or wrote what cannot be used: field, value, rule
+├── InvalidInput            input from outside that cannot be used: field, value, rule
 │   ├── InvalidQuantity     ... as a Kubernetes quantity
 │   ├── InvalidRecord       ... as a stored reward
 │   └── InvalidSettings     ... as a setting, at the start
 ├── ColumnClaimed           another agent writes this node's column
 ├── TaskEnded               a task that must never end did; the process has to
-├── ColumnEdited            somebody changed records of the column by hand
+├── ColumnEdited            records of the column were changed by hand
 └── Unavailable             a dependency did not answer; the caller goes on with what it has
     ├── StoreUnavailable    etcd
     ├── ClusterUnavailable  the API server or the cluster file

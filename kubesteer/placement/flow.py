@@ -181,7 +181,7 @@ class DecisionFlow:
         if len(passed) > 1 and self._shortlist is None and not any(pod.requests.by_annotation):
             return _NOWHERE
         # Of one node the scheduler asks no scores, and where short lists are made it may have no prioritize verb at
-        # all. What an annotation asks for nobody else counts, so other pods must not pass in between.
+        # all. kube-scheduler does not count annotations, so other pods must not pass in between.
         self._promise(pod, rows, passed, moment)
         return passed
 

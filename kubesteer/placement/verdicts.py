@@ -1,4 +1,4 @@
-"""Why candidates are refused, as columns; words are made only where somebody reads them, one text for equal numbers.
+"""Why candidates are refused, as columns; words are made only where they are read, one text for equal numbers.
 
 Which candidate is refused is decided in filtering.py. No decision here.
 """

@@ -105,7 +105,7 @@ class Column:
         self._fold(now_s, but=OTHER_TYPES)
 
     def adopt(self, records: Iterable[RewardRecord], now_s: float) -> list[str]:
-        """Believes what somebody wrote into these records by hand; the types of which that is new.
+        """Takes up values that were written into these records by hand; gives the types of which they are new.
 
         Which runs were counted is kept by an edit. What was not written before it is not among them: it is judged
         again, and counts on top.
@@ -131,7 +131,7 @@ class Column:
     def learn(self, outcome: Outcome, now_s: float, began_s: float | None = None) -> bool:
         """Counts an outcome, or puts it in place of an earlier one of its run; False when it was counted already.
 
-        began_s: since when its pod is the node's; runs that nobody saw are spread over the time since then.
+        began_s: since when its pod is the node's; runs that no agent saw are spread over the time since then.
         """
         if not self.is_loaded and self._early.has_room(outcome):
             return self._early.learn(outcome, began_s)

@@ -196,7 +196,7 @@ def is_news(seen: NewestRun, outcome: Outcome, *, fresh_s: float = math.inf) -> 
 
 
 def _missed(learner: Learner, outcome: Outcome, seen: NewestRun | None, time_s: float, began_s: float | None) -> int:
-    """Runs before this one that nobody saw.
+    """Runs before this one that no agent saw.
 
     When those of a container that is new here ended is not known: as many count as fall into the last half-life, had
     they come evenly since the pod began.

@@ -1,6 +1,6 @@
 """How an agent's entry is written down as a record, and read again.
 
-What somebody else wrote into a record is taken as far as it can be read, and is small; it never stops an agent. A store
+Values written by others are taken as far as they can be read, and are small; it never stops an agent. A store
 takes no record above its limit, so what is too large is left out, and the next write repairs the record.
 """
 

@@ -53,7 +53,7 @@ class Learner(Protocol):
 
     @property
     def counts_missed(self) -> bool:
-        """Whether runs that nobody saw count as the next one that was seen to end badly."""
+        """Whether runs that no agent saw count as the next one that was seen to end badly."""
 
     def learn(self, estimate: Estimate | None, news: NewOutcome, now_s: float) -> Estimate | None:
         """The estimate with the outcome, in place of the one it replaces; None for a learner that learns nothing."""

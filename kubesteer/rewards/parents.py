@@ -1,7 +1,7 @@
 """What is believed of a pair before its own runs count: its parents, the type on other nodes and the node with others.
 
     prior of (type, node) = mean of the type on the other nodes + effect of the node on the other types, kept in 0..1
-    prior of a type that nobody tried = global mean + effect of the node on all types
+    prior of an untried type = global mean + effect of the node on all types
 
 Everything counts pairs and not runs: a pair with evidence e weighs s = e / (e + 2), at most 1, so that one pair that
 failed a thousand times says what one pair can say. Each level is shrunk toward the one above it by two pairs' worth:
@@ -105,7 +105,7 @@ class Fit:
         return RowPrior(np.clip(prior, 0.0, 1.0, out=prior), self._type_mean(row))
 
     def unseen(self) -> RowPrior:
-        """The prior of a type that nobody tried, once every row was related."""
+        """The prior of an untried type, once every row was related."""
         mean = self._global_mean()
         effect = self._node_sum / (NODE_TYPES + self._node_weight)
         return RowPrior(np.clip(mean + effect, 0.0, 1.0), mean)

@@ -1,6 +1,6 @@
 """Outcomes of the start stage: what kept a pod, or one of its containers, from starting on its node.
 
-A fault that would meet the pod on any node (an image that does not exist, a secret that nobody made) is no outcome.
+A fault that would meet the pod on any node (an image that does not exist, a Secret that does not exist) is no outcome.
 """
 
 from __future__ import annotations

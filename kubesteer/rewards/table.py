@@ -24,7 +24,7 @@ ReadPolicy = Literal["beta", "ewma", "none"]
 UNKNOWN = -1
 """The column of a node without records. It indexes a row's last slot, which never holds one."""
 EWMA_FIRST_MEAN = 1.0
-"""What `ewma` believes of a pair that nobody has tried; kubeRL's initial value."""
+"""The belief of `ewma` about an untried pair; kubeRL's initial value."""
 _FIRST_COLUMNS = 16
 _MEAN, _EVIDENCE, _TIME_S, _PRIOR = range(4)
 
@@ -60,7 +60,7 @@ class Beliefs(NamedTuple):
     mean: Floats
     """What is believed, 0..1: with policy beta the posterior mean."""
     evidence: Floats
-    """What is left of the pair's own evidence, in runs' worth; 0 for a pair that nobody has tried."""
+    """What is left of the pair's own evidence, in runs' worth; 0 for an untried pair."""
     prior: Floats
     """What would be believed without that evidence."""
 

@@ -223,7 +223,7 @@ async def test_an_agent_without_its_etcd_still_starts_and_stops(start: Start) ->
 
 async def test_an_agent_whose_pages_are_open_to_everybody_says_so(secure_api: FakeApi, start: Start) -> None:
     secure_api.put(node())
-    open_to_all = "the ops port asks nobody who they are; set ops.auth: kubernetes, or ops.host: 127.0.0.1"
+    open_to_all = "the ops port answers without authentication; set ops.auth: kubernetes, or ops.host: 127.0.0.1"
     async with start(KUBESTEER_AGENT_OPS__HOST="0.0.0.0") as agent:
         await agent.line(open_to_all)
     async with start(POD_NAME="on-loopback", KUBESTEER_AGENT_STORE__KIND="memory") as agent:

@@ -86,7 +86,7 @@ async def ask_plugin(
     if plugin.api_version not in API_VERSIONS:
         raise InvalidSettings(f"{name}: apiVersion {shown(plugin.api_version)} is none of {', '.join(API_VERSIONS)}")
     if plugin.interactive_mode == "Always":
-        raise InvalidSettings(f"{name}: interactiveMode is Always, and nobody is there to be asked")
+        raise InvalidSettings(f"{name}: interactiveMode is Always, and kubesteer has no terminal")
     printed = await _run(plugin, name, folder, _environment(plugin, cluster, environ), timeout_s)
     return _credentials(printed, plugin.api_version, name)
 

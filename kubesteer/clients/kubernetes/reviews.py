@@ -1,6 +1,6 @@
 """The account behind a bearer token and its rights: asked of the API server (TokenReview, SubjectAccessReview), kept.
 
-What a request is for and how a refusal looks is the services' affair. A token is kept as its hash, and told to nobody.
+The services decide what a request is for and how a refusal looks. A token is kept as its hash alone.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """The answer to one request, as an HTTP status: 200 it may, 401 who is it, 403 it may not, 503 nobody can tell.
+    """The answer to one request, as an HTTP status: 200 allowed, 401 unknown account, 403 not allowed, 503 not known.
 
-    why: for the one who asked; empty where it may. It never has the token in it.
+    why: for the sender; empty where it is allowed. It never has the token in it.
     """
 
     status: int

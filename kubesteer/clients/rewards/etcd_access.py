@@ -91,7 +91,7 @@ class Nodes:
 class EtcdAccess:
     """Keeps users and roles as they must be. Every call raises StoreUnavailable when etcd does not do as asked.
 
-    password: a new one at each call, that nobody can guess.
+    password: a new random one at each call.
     """
 
     def __init__(self, options: EtcdOptions, password: Callable[[], str] = token_urlsafe) -> None:
@@ -187,7 +187,7 @@ class EtcdAccess:
     async def _only_these(self, wanted: Collection[str], nodes: Nodes | None) -> set[str]:
         """Removes all other users; those that are left. No one but root is left with root's role.
 
-        Before authentication was on, anybody with a certificate could make users, with passwords that nobody can see,
+        Before authentication was on, any client with a certificate could make users, with passwords that stay hidden,
         and turn it on. With root's role one can go on with that until it is taken away: so it is looked at again.
         """
         for _ in range(_PASSES):
@@ -206,7 +206,9 @@ class EtcdAccess:
                 self._is_swept = True
                 return users - set(strangers)
             self._distrust()
-        raise StoreUnavailable("etcd: somebody makes users as fast as they are removed; delete root's certificate")
+        raise StoreUnavailable(
+            "etcd: another client makes users as fast as they are removed; delete root's certificate"
+        )
 
     def _distrust(self) -> None:
         self._unguessable.clear()

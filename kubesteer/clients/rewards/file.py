@@ -1,4 +1,4 @@
-"""Rewards from a YAML or JSON file that somebody else writes: a list of {node, podType, mean, evidence, time}.
+"""Rewards from a YAML or JSON file that another program writes: a list of {node, podType, mean, evidence, time}.
 
 The file is looked at every interval and read again when it has changed; one that cannot be used leaves the last good
 one in force. Read only. How a file is read safely is told in kubesteer/clients/file_reading.py; `python -m` of this
