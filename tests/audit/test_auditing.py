@@ -204,8 +204,8 @@ def test_the_bill_of_materials_is_valid_complete_and_the_same_each_time(found: d
     assert sys.version.split()[0] not in json.dumps(bom["metadata"])
 
 
-def test_a_bill_of_materials_that_the_schema_refuses_is_noticed(found: dict[str, str]) -> None:
-    requirements, _ = locks.read(LOCK)
-    bom = json.loads(sbom.make(TOOLS, ROOT, requirements, found))
+def test_a_bill_of_materials_that_the_schema_refuses_is_noticed() -> None:
+    bom = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"type": "library", "name": "a"}]}
+    assert sbom.fault_of(json.dumps(bom)) is None
     bom["components"][0]["licenses"] = "MIT"
     assert sbom.fault_of(json.dumps(bom)) is not None

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["binaries"]
 
+pytestmark = pytest.mark.availability
+
 NODES, WAITING, FULL, DRAIN_S = 30, 60, 0.8, 3
 QUIET_S, FAULT_S, KILLING_S = 3.0, 7.0, 15.0
 SHORT = [name for name in FAULTS if name != "rolled-out"]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tools.cluster.waiting import eventually
 
 from .fixtures import binaries, kubesteer_image, node_binaries, whole_bed
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from tools.cluster.controlplane import ControlPlane
 
 __all__ = ["binaries", "helm", "kubesteer_image", "node_binaries", "whole_bed"]
+
+pytestmark = pytest.mark.overlays
 
 WORKLOADS = (
     "statefulset/kubesteer-etcd",

@@ -148,6 +148,7 @@ def test_a_dry_run_changes_nothing(command: Command, empty: dict[str, set[str]])
     assert everything(command.bed) == empty
 
 
+@pytest.mark.story
 @pytest.mark.usefixtures("empty")
 def test_from_nothing_to_a_pod_with_an_slo(command: Command) -> None:
     told = command.deploy("--yes", "--timeout", "180")
@@ -175,6 +176,7 @@ def generations(bed: ControlPlane) -> str:
     return bed.kubectl("get", kinds, "--namespace=kubesteer", f"--output={columns}")
 
 
+@pytest.mark.story
 def test_status_says_that_all_is_well_and_by_whom(deployed: Command) -> None:
     told = eventually(lambda: well(deployed), within_s=30, what="all well", every_s=2)
     assert told is not None
@@ -197,6 +199,7 @@ def well(command: Command) -> Told | None:
     return told if told.code == 0 else None
 
 
+@pytest.mark.story
 def test_pods_with_slos_are_placed_by_kubesteer_and_run(deployed: Command) -> None:
     """Each node publishes 10 Gbit/s less 5 %: 9.5. Of four pods that ask for 6, one goes on each node; none is left."""
     bed = deployed.bed
@@ -515,6 +518,7 @@ def claims(bed: ControlPlane) -> set[str]:
     return {line for line in lines.splitlines() if "data-kubesteer-etcd" in line}
 
 
+@pytest.mark.story
 def test_undeploying_leaves_nothing(deployed: Command, before: dict[str, set[str]]) -> None:
     bed = deployed.bed
     told = deployed.run("undeploy", "--yes")

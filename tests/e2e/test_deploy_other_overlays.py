@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["binaries", "kubesteer_image", "node_binaries", "whole_bed"]
 
+pytestmark = pytest.mark.overlays
+
 NODE = "real-0"
 """Of the control plane: its kubelet runs kubeadm's scheduler."""
 CONFIG = "--config=/etc/kubernetes/kubesteer/scheduler-config.yaml"

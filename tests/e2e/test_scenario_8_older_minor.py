@@ -36,6 +36,8 @@ __all__ = [
     "test_upstreams_pod_waits_where_kubesteer_refuses_what_the_others_allow",
 ]
 
+pytestmark = pytest.mark.older
+
 
 @pytest.fixture(scope="module")
 def older() -> bool:
