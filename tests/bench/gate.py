@@ -20,9 +20,9 @@ from tests.bench.calls import KUBESTEER, NOOP, Measured
 from tools.cluster.build import build, cache_folder
 
 ROUNDS, PODS = 8, 40
-CPU_BOUNDS = {"100 names": 3.0, "500 names": 2.3, "5,000 names": 1.5, "500 full nodes": 0.75}
+CPU_BOUNDS = {"100 names": 3.0, "500 names": 2.0, "5,000 names": 1.15, "500 full nodes": 0.65}
 """CPU of a call to the do-nothing extender's, by shape."""
-QUICK_BOUNDS = {"100 names": 3.2, "500 names": 2.7, "5,000 names": 1.7, "500 full nodes": 0.8}
+QUICK_BOUNDS = {"100 names": 3.4, "500 names": 2.1, "5,000 names": 1.4, "500 full nodes": 0.8}
 """The quickest tenth of calls to the do-nothing extender's: what a call takes where nothing comes between."""
 EVENT_BOUND = 5.0
 
