@@ -46,7 +46,7 @@ class RewardView:
 
     def is_stale(self) -> bool:
         """The store has not been heard of for longer than the settings allow."""
-        age_s = self.source.status().last_contact_age_s
+        age_s = self.source.last_contact_age_s()
         return age_s is None or age_s > self._stale_after_s
 
     def is_neutral(self) -> bool:

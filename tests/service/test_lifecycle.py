@@ -245,7 +245,11 @@ def test_a_stop_resets_no_request_on_a_connection_that_was_just_made() -> None:
 @pytest.fixture(scope="module")
 def ended() -> dict[str, Any]:
     """A process that was told to stop while a request was under way, and how it ended."""
-    settings = {"cluster": {"file": "examples/cluster.yaml"}, "listen": {"drain_s": 1.0}}
+    settings = {
+        "cluster": {"file": "examples/cluster.yaml"},
+        "listen": {"drain_s": 1.0},
+        "limits": {"deadline_ms": 60_000},
+    }
     with Extender(settings) as extender, socket.create_connection(("127.0.0.1", extender.port)) as connection:
         request = http_post("filter", BODY)
         connection.sendall(request[:-5])

@@ -69,13 +69,17 @@ class EtcdSource:
         return SourceStatus(
             kind=self._kind,
             synced=self._lists > 0,
-            last_contact_age_s=None if self._last_contact_s is None else self._clock() - self._last_contact_s,
+            last_contact_age_s=self.last_contact_age_s(),
             revision=self._revision,
             records=self._feed.records,
             skipped=self._feed.skipped,
             last_error=self._connection_error or self._feed.last_error,
             resyncs=max(self._lists - 1, 0),
         )
+
+    def last_contact_age_s(self) -> float | None:
+        """As RewardSource."""
+        return None if self._last_contact_s is None else self._clock() - self._last_contact_s
 
     async def _follow(self, address: str) -> None:
         """One connection, from its list to its end, which is always StoreUnavailable."""

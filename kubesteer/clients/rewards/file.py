@@ -65,13 +65,17 @@ class RewardFileSource:
         return SourceStatus(
             kind="file",
             synced=self._loads > 0,
-            last_contact_age_s=None if self._last_contact_s is None else self._clock() - self._last_contact_s,
+            last_contact_age_s=self.last_contact_age_s(),
             revision=self._loads,
             records=self._records,
             skipped=0,
             last_error=self._last_error,
             resyncs=max(self._loads - 1, 0),
         )
+
+    def last_contact_age_s(self) -> float | None:
+        """As RewardSource."""
+        return None if self._last_contact_s is None else self._clock() - self._last_contact_s
 
     async def _look(self) -> None:
         """Reads the file if it has changed; raises OSError or InvalidInput, and then the sink is as it was."""

@@ -169,13 +169,17 @@ class _MemoryMirror:
         return SourceStatus(
             kind="memory",
             synced=self._lists > 0,
-            last_contact_age_s=None if self._last_contact_s is None else self._clock() - self._last_contact_s,
+            last_contact_age_s=self.last_contact_age_s(),
             revision=self._revision,
             records=self._feed.records,
             skipped=self._feed.skipped,
             last_error=away or self._feed.last_error,
             resyncs=max(self._lists - 1, 0),
         )
+
+    def last_contact_age_s(self) -> float | None:
+        """As RewardSource."""
+        return None if self._last_contact_s is None else self._clock() - self._last_contact_s
 
     def resync(self) -> None:
         """Takes the whole range anew."""

@@ -55,6 +55,9 @@ class RewardSource(Protocol):
     def status(self) -> SourceStatus:
         """How it is doing now."""
 
+    def last_contact_age_s(self) -> float | None:
+        """The same as its status tells, alone: each decision asks."""
+
 
 class RewardWriter(Protocol):
     """Changes a store. Every call raises StoreUnavailable when the store did not confirm; repeating it is harmless."""
