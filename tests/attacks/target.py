@@ -81,8 +81,9 @@ class Target(Extender):
         return self.shoot(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", ops=True).decode()
 
     def lines(self) -> list[str]:
-        """What it has logged; lines end where a terminal or a log collector ends them."""
-        return self.process.log.read_text().splitlines()
+        """What it has logged, but for a line under way; lines end where a terminal or a log collector ends them."""
+        text = self.process.log.read_bytes()
+        return text[: text.rfind(b"\n") + 1].decode().splitlines()
 
 
 def post(body: bytes, *headers: bytes, path: bytes = b"/filter") -> bytes:
