@@ -83,7 +83,9 @@ def _say_plan(plan: Plan, reporter: Reporter) -> None:
     reporter.say(f"{', '.join(counts)} objects", "bold")
     if plan.diff:
         reporter.say(plan.diff.rstrip(), "dim")
-    for verb in ("create", "change", "delete"):
+    if plan.relabelled:
+        reporter.say(f"  change the labels of {len(plan.relabelled)} objects to this version and overlay")
+    for verb in ("create", "delete"):
         for name in names[verb][:_MOST_NAMES]:
             reporter.say(f"  {verb} {name}")
         if len(names[verb]) > _MOST_NAMES:
