@@ -57,7 +57,7 @@ def deployed(binaries: Binaries, folder: Path) -> Iterator[KeeperBed]:
         bed.kubectl("apply", "--server-side", "-k", str(folder))
         for node in NODES:
             bed.client.create(objects.node(node))
-            spec = {"nodeName": node, "serviceAccountName": "kubesteer-agent"}
+            spec = objects.RESTRICTED | {"nodeName": node, "serviceAccountName": "kubesteer-agent"}
             bed.client.create(objects.pod(f"agent-{node}", namespace=NAMESPACE, spec=spec))
         with KeeperBed(bed, binaries, folder) as running:
             yield running

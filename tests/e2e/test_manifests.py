@@ -77,7 +77,8 @@ def bed(empty_bed: ControlPlane) -> ControlPlane:
     for name in (OWN, OTHER):
         empty_bed.client.create(objects.node(name))
     empty_bed.kubectl("apply", "--server-side", "-k", str(everything(empty_bed)))
-    agent = objects.pod("agent", namespace="kubesteer", spec={"nodeName": OWN, "serviceAccountName": ACCOUNT})
+    spec = objects.RESTRICTED | {"nodeName": OWN, "serviceAccountName": ACCOUNT}
+    agent = objects.pod("agent", namespace="kubesteer", spec=spec)
     empty_bed.client.create(agent)
     for namespace in ("default", "kube-system"):
         empty_bed.client.create(objects.pod("victim", namespace=namespace, spec={"nodeName": OTHER}))
@@ -152,6 +153,63 @@ def test_what_kustomize_renders_keeps_the_rules_for_all_objects(
     assert (reader.source, list(reader.endpoints)) == (writer.kind, writer.endpoints)
 
 
+POD_SECURITY, [MAIN] = objects.RESTRICTED["securityContext"], objects.RESTRICTED["containers"]
+SECURITY = MAIN["securityContext"]
+
+
+def main_with(**security: Any) -> dict[str, Any]:
+    return {"containers": [MAIN | {"securityContext": {**SECURITY, **security}}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        pytest.param({"hostNetwork": True}, "only the agents use their node's network", id="host network"),
+        pytest.param({"hostPID": True}, "no processes", id="host processes"),
+        pytest.param({"hostIPC": True}, "no memory", id="host memory"),
+        pytest.param(
+            {"containers": [MAIN | {"ports": [{"containerPort": 80, "hostPort": 80}]}]}, "no ports", id="host port"
+        ),
+        pytest.param({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, "mount nothing", id="host path"),
+        pytest.param({"volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}]}, "mount nothing", id="nfs"),
+        pytest.param(main_with(privileged=True, allowPrivilegeEscalation=True), "no capability", id="privileged"),
+        pytest.param(main_with(allowPrivilegeEscalation=None), "no privilege", id="may gain privileges"),
+        pytest.param(main_with(capabilities=None), "no capability", id="the usual capabilities"),
+        pytest.param(main_with(capabilities={"drop": ["ALL"], "add": ["NET_RAW"]}), "no capability", id="a capability"),
+        pytest.param({"initContainers": [MAIN | {"name": "first", "securityContext": {}}]}, "no privilege", id="init"),
+        pytest.param(main_with(runAsNonRoot=False), "as root", id="may be root"),
+        pytest.param({"securityContext": POD_SECURITY | {"runAsUser": 0}}, "as root", id="is root"),
+        pytest.param({"securityContext": {"runAsNonRoot": True}}, "seccomp", id="no seccomp profile"),
+        pytest.param(main_with(seccompProfile={"type": "Unconfined"}), "seccomp", id="no profile of its own"),
+    ],
+)
+def test_no_pod_beside_the_keys_has_more_than_a_restricted_one(
+    bed: ControlPlane, change: dict[str, Any], why: str
+) -> None:
+    """Though the namespace's level has to be privileged, for the agents' sake."""
+
+    def refusal(spec: dict[str, Any]) -> str:
+        thing = objects.pod("p", namespace="kubesteer", spec=objects.RESTRICTED | spec)
+        try:
+            bed.client.request("POST", "/api/v1/namespaces/kubesteer/pods", thing, params={"dryRun": "All"})
+        except ApiError as exc:
+            return str(exc)
+        return ""
+
+    eventually(lambda: "kubesteer-pods" in refusal({"hostPID": True}), within_s=20, what="the policy is in force")
+    assert refusal({}) == ""
+    assert refusal({"hostNetwork": True, "serviceAccountName": ACCOUNT}) == ""
+    assert "kubesteer-pods" in (told := refusal(change)), told
+    assert why in told
+
+
+def test_nothing_is_debugged_as_root_beside_the_keys(bed: ControlPlane) -> None:
+    path = "/api/v1/namespaces/kubesteer/pods/agent/ephemeralcontainers"
+    debugger = {"spec": {"ephemeralContainers": [{"name": "debugger", "image": "busybox:1"}]}}
+    with pytest.raises(ApiError, match="kubesteer-pods"):
+        bed.client.request("PATCH", path, debugger, content_type=STRATEGIC)
+
+
 def test_only_the_agent_needs_more_than_a_restricted_namespace_allows(bed: ControlPlane) -> None:
     level = {"pod-security.kubernetes.io/enforce": "restricted"}
     bed.client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "restricted", "labels": level}})
@@ -205,7 +263,7 @@ def test_the_expressions_of_the_policies_have_no_type_faults(bed: ControlPlane) 
         each["metadata"]["name"]
         for each in bed.client.list_all("ValidatingAdmissionPolicy", api_version="admissionregistration.k8s.io/v1")
     }
-    assert len(policies) >= 4
+    assert len(policies) >= 5
     for name in policies:
 
         def checked(name: str = name) -> Any:

@@ -310,7 +310,11 @@ def test_a_right_and_a_token_that_are_taken_away_end_within_their_time(
 ) -> None:
     """A minute, and for a token the API server's own ten seconds before."""
     bed.client.create(
-        objects.pod("holder", namespace="kubesteer", spec={"nodeName": NODE, "serviceAccountName": "reader"})
+        objects.pod(
+            "holder",
+            namespace="kubesteer",
+            spec=objects.RESTRICTED | {"nodeName": NODE, "serviceAccountName": "reader"},
+        )
     )
     bound = token(bed, "reader", "--bound-object-kind=Pod", "--bound-object-name=holder")
     bed.kubectl("create", "serviceaccount", "former", "--namespace=kubesteer")

@@ -33,6 +33,19 @@ def node(
     }
 
 
+RESTRICTED = {
+    "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [
+        {
+            "name": "main",
+            "image": "registry.example/pause",
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
+    ],
+}
+"""The spec of a pod that Pod Security's level restricted takes."""
+
+
 def pod(
     name: str,
     *,
