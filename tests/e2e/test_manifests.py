@@ -172,7 +172,6 @@ def main_with(**security: Any) -> dict[str, Any]:
         ),
         pytest.param({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, "mount nothing", id="host path"),
         pytest.param({"volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}]}, "mount nothing", id="nfs"),
-        pytest.param(main_with(privileged=True, allowPrivilegeEscalation=True), "no capability", id="privileged"),
         pytest.param(main_with(allowPrivilegeEscalation=None), "no privilege", id="may gain privileges"),
         pytest.param(main_with(capabilities=None), "no capability", id="the usual capabilities"),
         pytest.param(main_with(capabilities={"drop": ["ALL"], "add": ["NET_RAW"]}), "no capability", id="a capability"),
