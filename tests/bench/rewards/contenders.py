@@ -102,6 +102,10 @@ class _Store:
         """Always fresh."""
         return self._STATUS
 
+    def last_contact_age_s(self) -> float | None:
+        """As in its status."""
+        return self._STATUS.last_contact_age_s
+
 
 class Agents:
     """Satisfies world.Mind: every node's agent, and the reader of what they write."""
