@@ -38,7 +38,7 @@ run: $(INSTALLED) ## Start the extender on loopback with an example cluster
 try: $(INSTALLED) ## Ask where a few pods would go, and why
 	@$(RUN) -m tools.try_example
 
-test: $(INSTALLED) ## All tests that need no Go, with a real etcd, on all cores (3 minutes on two)
+test: $(INSTALLED) ## All tests that need no Go, with a real etcd, on all cores (about 6 minutes on two)
 	@$(RUN) -m pytest -n auto --dist worksteal
 
 lint: $(INSTALLED) ## Style, and file sizes
@@ -52,7 +52,7 @@ types: $(INSTALLED) ## mypy --strict
 arrows: $(INSTALLED) ## Imports go one way
 	@$(BIN)/lint-imports --no-logo
 
-check: lint types arrows test ## Everything a commit must pass (4 minutes)
+check: lint types arrows test ## Everything a commit must pass (about 8 minutes)
 
 cluster-binaries: $(INSTALLED) ## Build the real control plane (about 10 minutes the first time)
 	@$(RUN) -m tools.cluster build controlplane own kwok helm netpol
