@@ -65,7 +65,7 @@ node-binaries: cluster-binaries ## What real nodes need: Debian packages (as roo
 
 E2E = $(RUN) -m pytest tests/e2e tests/network_probes --override-ini addopts= -q -ra --strict-markers -p no:schemathesis --timeout 600
 
-e2e: node-binaries ## The real kube-scheduler and API server 1.37 with KWOK, and one story on real nodes (15 minutes)
+e2e: node-binaries ## The real kube-scheduler and API server 1.37 with KWOK, and one story on real nodes (about 22 minutes)
 	@$(E2E) -m "story or not (real_nodes or older or overlays or availability)"
 
 e2e-all: older-binaries node-binaries ## All that is real: nodes, older minors, overlays, faults, availability; ends with a summary (60 minutes)
