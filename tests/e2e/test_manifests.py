@@ -1,16 +1,14 @@
 """manifests/ on the real API server: every rendering is taken, and an agent's token gets no further than its own node.
 
-What the objects start is tried by its own command line too: etcd as a cluster of three over mutual TLS, the second
-scheduler under its account's token, and the check script of the overlay in-place.
+What the objects start is tried by its own command line too: the second scheduler under its account's token, and the
+check script of the overlay in-place.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import ssl
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +20,6 @@ from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.kubernetes.own_node import OwnNode
 from monitor_agent import settings_file as agent_settings
 from monitor_agent.capacity import CONDITION, TAINT_KEY
-from tests.manifests import etcd_members
 from tests.manifests.certificates import issue_secrets
 from tests.manifests.test_rights import NOW
 from tests.manifests.written import MANIFESTS, faults_of, pod_spec
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tools.cluster.build import Binaries
 
 __all__ = ["empty_bed"]
 
@@ -49,7 +45,6 @@ ACCOUNT = "kubesteer-agent"
 OWN, OTHER = "node-own", "node-other"
 NODES, EVENTS = "/api/v1/nodes", "/api/v1/namespaces/default/events"
 JSON, MERGE, STRATEGIC = (f"application/{kind}json" for kind in ("", "merge-patch+", "strategic-merge-patch+"))
-TLS_FILES = {"ca": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
 ANY_TAINT = [{"operator": "Exists"}]
 KUBEADM = {
     "apiVersion": "v1",
@@ -488,44 +483,6 @@ def test_others_change_nodes_as_before(bed: ControlPlane) -> None:
     """The policy is about agents alone."""
     bed.client.patch("Node", OTHER, {"metadata": {"labels": {"by": "admin"}}})
     assert bed.client.get("Node", OTHER)["metadata"]["labels"]["by"] == "admin"
-
-
-def test_the_etcd_of_the_statefulset_becomes_a_cluster_over_mutual_tls(binaries: Binaries, tmp_path: Path) -> None:
-    """Three processes by the manifest's own command line, with certificates as cert-manager is told to make them."""
-    if reason := etcd_members.why_not():
-        pytest.skip(reason)
-    secrets = tmp_path / "secrets"
-    secrets.mkdir()
-    issue_secrets(secrets)
-    folder = tmp_path / "members"
-    folder.mkdir()
-
-    def curl(secret: str = "", ca: str = "kubesteer-agent-etcd") -> str:
-        client = f"--cert {secrets}/{secret}/tls.crt --key {secrets}/{secret}/tls.key" if secret else ""
-        url = "https://kubesteer-etcd.kubesteer.svc:2379/health"
-        return f"curl --silent --show-error --max-time 5 --cacert {secrets}/{ca}/ca.crt {client} {url}"
-
-    def rewards(secret: str, member: str) -> str:
-        files = " ".join(f"--{name}-file {secrets}/{secret}/{file}" for name, file in TLS_FILES.items())
-        return f"cd {MANIFESTS.parent} && {sys.executable} -m kubesteer.cli.main rewards show --etcd {member} {files}"
-
-    members = [f"kubesteer-etcd-{number}.kubesteer-etcd-members.kubesteer.svc:2379" for number in range(3)]
-    told = etcd_members.ask_members(
-        binaries.path("etcd"),
-        secrets,
-        folder,
-        {
-            "agent": curl("kubesteer-agent-etcd"),
-            "nobody": curl(),
-            "peer": curl("kubesteer-etcd-peer"),
-            "scheduler": curl("kubesteer-scheduler-client"),
-            "own-client": rewards("kubesteer-extender-etcd", "kubesteer-etcd.kubesteer.svc:2379"),
-            **{f"member-{number}": rewards("kubesteer-agent-etcd", member) for number, member in enumerate(members)},
-        },
-    )
-    answered = {name for name, (status_, _) in told.items() if status_ == 0}
-    assert answered == {"agent", "own-client", "member-0", "member-1", "member-2"}, told
-    assert json.loads(told["agent"][1])["health"] == "true"
 
 
 @pytest.fixture
