@@ -144,7 +144,7 @@ async def agent_on(
         waits["all"] += 1
         await asyncio.sleep(delay_s / _FASTER)
 
-    async with ApiServer(load, timeout_s=2.0) as server:
+    async with ApiServer(load, timeout_s=WITHIN_S) as server:
         env = Environment(Random(1), unix_clock=time, sleep=sleep)
         agent = build(
             settings(changes), node, holder, Clients(server, store, link, **outside), env, make_log("debug", log)

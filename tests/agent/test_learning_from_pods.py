@@ -12,7 +12,7 @@ from kubesteer.model.reward import RewardRecord
 from tests.agent.builders import NODE, NOW_S, ended, node, pod, rfc3339, running, waiting, warning
 from tests.agent.harness import Running, Time, agent_on
 from tests.cluster_state.fake_api import FakeApi, Refusal
-from tests.waiting import until
+from tests.waiting import WITHIN_S, until
 
 if TYPE_CHECKING:
     from tests.agent.conftest import Stores
@@ -285,6 +285,6 @@ async def test_readiness_tells_of_claim_store_and_watch(api: FakeApi, memory: Me
         told: dict[str, Any] = agent.agent.health.report()
     assert told["ready"] is True
     assert told["claim"] == {"held": True, "holder": "agent-1", "waits_for": None}
-    assert told["store"]["age_s"] < 5
-    assert told["watch"]["age_s"] < 5
+    assert told["store"]["age_s"] < WITHIN_S
+    assert told["watch"]["age_s"] < WITHIN_S
     assert told["column"] == {"types": 0, "folded": 0, "waiting": 0}

@@ -84,6 +84,7 @@ async def test_a_query_that_gives_no_measure_is_told_once(api: FakeApi, memory: 
         await until(lambda: len(prometheus.asked) > 10)
         await until(lambda: agent.estimate() is not None)
         assert agent.estimate().mean == 1.0
+        await until(lambda: api.posted)
     assert [event["reason"] for _, event in api.posted] == ["BadRewardMeasure"]
 
 
@@ -107,11 +108,13 @@ async def test_bad_measures_of_two_kinds_are_told_once_each_however_they_vary(
     """The annotation is judged every second, the query gives another wrong number every time: two Events."""
     api.put(pod("web-1", running(NOW_S - 300), annotations={"kubesteer.io/reward": "good"}))
     prometheus = Prometheus()
-    async with agent_on(api, column(memory), {"measure": {"every_s": 1.0}}, measures=prometheus):
+    async with agent_on(api, column(memory), {"measure": {"every_s": 1.0}}, measures=prometheus) as agent:
         for tenth in range(11, 31):
             prometheus.measure = Measure(None, f"the query gives {tenth / 10}; make it 0 to 1")
             asked = len(prometheus.asked)
             await until(lambda: len(prometheus.asked) > asked)  # noqa: B023 - called before the next turn
+        await until(lambda: len(api.posted) >= 2)
+        await agent.turns()
     assert len(api.posted) == 2
 
 

@@ -44,6 +44,7 @@ async def test_an_agent_killed_between_outcome_and_write_loses_nothing_and_count
     assert await stores.records() == {}
     for _ in range(2):
         async with agent_on(api, stores.column()) as agent:
+            await until(lambda: agent.estimate() is not None)
             await settled(agent)
             assert agent.estimate().evidence == 1
             await agent.kill()
@@ -218,12 +219,18 @@ async def test_the_second_agent_of_a_node_refuses_to_start_and_says_who_holds_it
         assert (await stores.records())["web"].extra["count"] == 1
 
 
-async def test_the_claim_of_an_agent_that_was_killed_is_waited_for(api: FakeApi, memory: MemoryStore) -> None:
-    async with agent_on(api, MemoryColumnStore(memory, node=NODE, holder="old", claim_ttl_s=1.0)) as old:
+async def test_the_claim_of_an_agent_that_was_killed_is_waited_for(api: FakeApi) -> None:
+    now_s = 0.0
+    memory = MemoryStore(clock=lambda: now_s)
+    async with agent_on(api, MemoryColumnStore(memory, node=NODE, holder="old", claim_ttl_s=15.0)) as old:
         await until(old.agent.health.is_ready)
         await old.kill()
-    waits = {"store": {"claim_wait_s": 10.0}}
+    waits = {"store": {"claim_wait_s": 3600.0}}
     async with agent_on(api, MemoryColumnStore(memory, node=NODE, holder="new"), waits, holder="new") as new:
+        await until(lambda: new.lines("waiting for another agent's claim"))
+        await new.turns()
+        assert not new.agent.health.is_ready()
+        now_s = 15.0
         await until(new.agent.health.is_ready)
         assert len(new.lines("waiting for another agent's claim")) == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from kubesteer.clients.kubernetes.source import KubernetesSource
 from kubesteer.model.network import DEFAULT_NETWORK
 from tests.cluster_state.fake_api import FakeApi
 from tests.cluster_state.sink import RecordingSink
+from tests.waiting import WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -45,13 +47,18 @@ async def connected(api: FakeApi) -> AsyncIterator[ApiServer]:
     async def load() -> Access:
         return access_to(api)
 
-    async with ApiServer(load, timeout_s=2.0) as server:
+    async with ApiServer(load, timeout_s=WITHIN_S) as server:
         yield server
 
 
 @asynccontextmanager
 async def following(
-    api: FakeApi, sink: Any, *, waits: list[float] | None = None, **pace: float
+    api: FakeApi,
+    sink: Any,
+    *,
+    waits: list[float] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    **pace: float,
 ) -> AsyncIterator[KubernetesSource]:
     """A source that runs. Its waits between attempts are noted in `waits` and take a hundredth of their time."""
 
@@ -61,7 +68,9 @@ async def following(
         await asyncio.sleep(delay_s / 100)
 
     async with connected(api) as server:
-        source = KubernetesSource(server, DEFAULT_NETWORK, random=Random(1), pace=Pace(**pace), sleep=sleep)
+        source = KubernetesSource(
+            server, DEFAULT_NETWORK, random=Random(1), pace=Pace(**pace), clock=clock, sleep=sleep
+        )
         task = asyncio.create_task(source.run(sink))
         try:
             yield source

@@ -100,10 +100,15 @@ async def test_a_plugin_that_is_missing_is_told_with_the_hint_how_to_install_it(
 async def test_a_plugin_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
     script = f"sleep 600 & echo $! > {tmp_path}/child; wait"
     path = kubeconfig(tmp_path, server="http://127.0.0.1:1", user=of_plugin(plugin(tmp_path, script)))
-    assert "gave no answer within 0.5 s" in await refused(path, plugin_timeout_s=0.5)
-    child = int((tmp_path / "child").read_text())
-    while _runs(child):
-        await asyncio.sleep(0.01)
+    noted = tmp_path / "child"
+    noted.touch()
+
+    async def hung_after_it_had_a_child() -> bool:
+        assert "gave no answer within 0.5 s" in await refused(path, plugin_timeout_s=0.5)
+        return noted.read_text() != ""
+
+    await until(hung_after_it_had_a_child)
+    await until(lambda: not _runs(int(noted.read_text())))
 
 
 def _runs(process: int) -> bool:

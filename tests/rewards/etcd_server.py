@@ -18,7 +18,7 @@ from aetcd import rpc
 from kubesteer.clients.rewards.etcd_options import EtcdOptions
 from kubesteer.model.reward import KeyRange, below
 from tests.rewards.certificates import Certificates
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 NOT_READY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -52,7 +52,7 @@ class EtcdServer:
         return f"127.0.0.1:{self.port}"
 
     def options(self, prefix: str = "/kubesteer", **changes: object) -> EtcdOptions:
-        quick = {"heartbeat_s": 0.2, "call_timeout_s": 3.0, "backoff_first_s": 0.02, "backoff_longest_s": 0.2}
+        quick = {"heartbeat_s": 0.2, "call_timeout_s": 30.0, "backoff_first_s": 0.02, "backoff_longest_s": 0.2}
         tls = self.certificates.client_options() if self.certificates else {}
         return EtcdOptions(**{"endpoints": (self.address,), "prefix": prefix, **quick, **tls, **changes})
 
@@ -114,7 +114,7 @@ class EtcdServer:
 
     def call(self, stub: type, method: str, request: object) -> object:
         """One request, as an administrator's tool makes it."""
-        return getattr(stub(self._open()), method)(request, timeout=3, wait_for_ready=True)
+        return getattr(stub(self._open()), method)(request, timeout=WITHIN_S, wait_for_ready=True)
 
     def put(self, key: bytes, value: bytes) -> None:
         self.call(rpc.KVStub, "Put", rpc.PutRequest(key=key, value=value))
@@ -122,6 +122,11 @@ class EtcdServer:
     def entries(self, prefix: str) -> list[object]:
         span = below(f"{prefix}/".encode())
         return list(self.call(rpc.KVStub, "Range", rpc.RangeRequest(key=span.start, range_end=span.end)).kvs)
+
+    def end_lease_of(self, key: bytes) -> None:
+        """As when nobody renews it: what hangs on it goes."""
+        (entry,) = self.call(rpc.KVStub, "Range", rpc.RangeRequest(key=key)).kvs
+        self.call(rpc.LeaseStub, "LeaseRevoke", rpc.LeaseRevokeRequest(ID=entry.lease))
 
     def revision(self) -> int:
         return self.call(rpc.KVStub, "Range", rpc.RangeRequest(key=b"0", count_only=True)).header.revision

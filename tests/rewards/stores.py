@@ -27,7 +27,7 @@ TEN_AT_NIGHT_S = 1_795_387_267.0
 SOURCES = {"etcd": etcd_source, "etcd3": etcd3_source}
 NODE_STATES = {"etcd": etcd_node_states, "etcd3": etcd3_node_states}
 WRITERS = {"etcd": etcd_writer, "etcd3": etcd3_writer}
-TTLS_S = {"claim_ttl_s": 5.0, "column_ttl_s": 60.0}
+TTLS_S = {"claim_ttl_s": 30.0, "column_ttl_s": 60.0}
 SHORT_S = {"claim_ttl_s": 1.0}
 """etcd gives no shorter one."""
 
@@ -55,6 +55,7 @@ class Columns(Protocol):
     def put_raw(self, key: bytes, value: bytes) -> None: ...
     def stored_keys(self) -> set[bytes]: ...
     async def until_gone(self, key: bytes) -> None: ...
+    def end_lease_of(self, key: bytes) -> None: ...
     async def pass_time(self, seconds: float) -> None: ...
     def go_away(self) -> None: ...
     def come_back(self) -> None: ...
@@ -81,6 +82,11 @@ class InMemory:
     async def until_gone(self, key: bytes) -> None:
         while key in self.stored_keys():
             await self.pass_time(0.5)
+
+    def end_lease_of(self, key: bytes) -> None:
+        lease = self._store.lease_of(key)
+        assert lease is not None
+        self._store.revoke(lease)
 
     async def pass_time(self, seconds: float) -> None:
         self._now_s += seconds
@@ -122,6 +128,9 @@ class InEtcd:
 
     async def until_gone(self, key: bytes) -> None:
         await until(lambda: key not in self.stored_keys(), every_s=0.05)
+
+    def end_lease_of(self, key: bytes) -> None:
+        self._server.end_lease_of(key)
 
     async def pass_time(self, seconds: float) -> None:
         await pass_time(seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import pytest
 
@@ -101,9 +102,9 @@ async def test_an_agent_started_again_in_its_pod_takes_its_claim_over_and_its_gh
 
 
 async def test_the_claim_of_a_silent_agent_is_free_and_the_agent_cannot_write_when_it_wakes(columns: Columns) -> None:
-    asleep = await claimed(columns, "n1", "agent-a", **SHORT_S)
+    asleep = await claimed(columns, "n1", "agent-a")
     await asleep.write([reward("n1", "web", 0.2)])
-    await columns.until_gone(claim_key(columns.prefix, "n1"))
+    columns.end_lease_of(claim_key(columns.prefix, "n1"))
     second = await claimed(columns, "n1", "agent-b")
     assert await loaded(second) == {"web": 0.2}
     await second.write([reward("n1", "web", 0.3)])
@@ -121,11 +122,11 @@ async def test_the_claim_of_a_silent_agent_is_free_and_the_agent_cannot_write_wh
 
 async def test_a_claim_that_lapsed_and_that_nobody_took_is_taken_up_again(columns: Columns) -> None:
     own_claim = claim_key(columns.prefix, "n1")
-    column = await claimed(columns, **SHORT_S)
-    await columns.until_gone(own_claim)
+    column = await claimed(columns)
+    columns.end_lease_of(own_claim)
     await column.put_state(state())
     assert own_claim in columns.stored_keys()
-    await columns.until_gone(own_claim)
+    columns.end_lease_of(own_claim)
     assert await column.keep()
     assert own_claim in columns.stored_keys()
     await column.close()
@@ -134,9 +135,9 @@ async def test_a_claim_that_lapsed_and_that_nobody_took_is_taken_up_again(column
 @pytest.mark.parametrize("first", ["write", "keep", "put_state"])
 async def test_after_a_claim_has_lapsed_nothing_is_written_before_a_load(columns: Columns, first: str) -> None:
     """Without a claim nobody could tell the agent of an edit."""
-    column = await claimed(columns, **SHORT_S)
+    column = await claimed(columns)
     await column.write([reward("n1", "web", 0.2)])
-    await columns.until_gone(claim_key(columns.prefix, "n1"))
+    columns.end_lease_of(claim_key(columns.prefix, "n1"))
     if first == "keep":
         assert await column.keep()
     elif first == "put_state":
@@ -147,6 +148,26 @@ async def test_after_a_claim_has_lapsed_nothing_is_written_before_a_load(columns
     assert await loaded(column) == {"web": 0.2}
     await column.write([reward("n1", "web", 0.3)])
     assert await loaded(column) == {"web": 0.3}
+    await column.close()
+
+
+async def test_a_claim_and_a_state_lapse_by_time_alone_and_the_column_later(columns: Columns) -> None:
+    column = await claimed(columns, column_ttl_s=2.0, **SHORT_S)
+    await column.put_state(state())
+    for key in (claim_key(columns.prefix, "n1"), state_key(columns.prefix, "n1")):
+        await columns.until_gone(key)
+
+    async def is_written() -> bool:
+        """Unless the claim of a second lapses meanwhile."""
+        await column.keep()
+        await column.load()
+        with suppress(ColumnEdited):
+            await column.write([reward("n1", "web", 0.2)])
+            return True
+        return False
+
+    await until(is_written)
+    await columns.until_gone(encode_key(columns.prefix, "n1", "web"))
     await column.close()
 
 
@@ -170,15 +191,15 @@ async def test_a_column_without_an_agent_expires_with_its_state_and_a_source_hea
     await writer.put(reward("n2", "web", 0.7))
     columns.put_raw(encode_key(columns.prefix, "n1", "junk"), b"not JSON")
     async with running(columns.source(table), columns.node_states(states)):
-        column = await claimed(columns, column_ttl_s=2.0, **SHORT_S)
+        column = await claimed(columns)
         assert await loaded(column) == {"web": 0.2}
         await column.write([reward("n1", "db", 0.4)])
         await column.put_state(state())
         await until(lambda: len(table) == 3 and "n1" in states.by_node)
-        await columns.until_gone(claim_key(columns.prefix, "n1"))
+        columns.end_lease_of(claim_key(columns.prefix, "n1"))
         await until(lambda: not states.by_node)
         assert len(table) == 3
-        await columns.until_gone(encode_key(columns.prefix, "n1", "db"))
+        columns.end_lease_of(encode_key(columns.prefix, "n1", "db"))
         await until(lambda: means(table) == {"n2": 0.7})
     assert columns.stored_keys() == {encode_key(columns.prefix, "n2", "web")}
     await writer.close()
@@ -197,12 +218,12 @@ async def test_the_column_survives_its_agent_and_the_state_does_not(columns: Col
 
 
 async def test_a_state_is_kept_by_each_of_its_renewals(columns: Columns) -> None:
-    column, states = await claimed(columns, **SHORT_S), States()
+    column, states = await claimed(columns), States()
     async with running(columns.node_states(states)):
         for rate_bps in (1e6, 3e6):
             await column.put_state(state(rate_bps=rate_bps))
             await until(lambda rate_bps=rate_bps: states.by_node == {"n1": state(rate_bps=rate_bps)})
-    await columns.until_gone(state_key(columns.prefix, "n1"))
+    columns.end_lease_of(state_key(columns.prefix, "n1"))
     await column.put_state(state())
     assert state_key(columns.prefix, "n1") in columns.stored_keys()
     await column.close()

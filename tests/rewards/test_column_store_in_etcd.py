@@ -168,7 +168,7 @@ async def test_a_compaction_is_no_hindrance(own_etcd: EtcdServer) -> None:
 
 async def test_writes_that_a_slow_disk_held_up_are_repeated_and_count_once(own_etcd: EtcdServer) -> None:
     """All three time out; the third is repeated, as an agent does it: own writes that landed late look like edits."""
-    column = await claimed(own_etcd, claim_ttl_s=30.0, call_timeout_s=0.3)
+    column = await claimed(own_etcd, claim_ttl_s=30.0, call_timeout_s=1.0)
     await column.write([reward("n1", "web", 0.1, evidence=1.0)])
     own_etcd.freeze()
     for runs in (2.0, 3.0, 4.0):
@@ -208,7 +208,7 @@ async def test_a_write_that_was_held_up_does_not_land_after_a_later_one(etcd: Et
 
 async def test_a_frozen_link_is_given_up_after_the_time_of_a_call(etcd: EtcdServer, prefix: str) -> None:
     async with link_to(etcd.port) as link:
-        column = await claimed(etcd, prefix, endpoints=(link.address,), call_timeout_s=0.4, claim_ttl_s=5.0)
+        column = await claimed(etcd, prefix, endpoints=(link.address,), call_timeout_s=1.0)
         await column.write([reward("n1", "web", 0.2)])
         link.freeze()
         with pytest.raises(StoreUnavailable):
@@ -263,8 +263,7 @@ async def test_a_store_restored_from_a_backup_is_told(own_etcd: EtcdServer) -> N
 async def test_a_column_whose_lease_alone_was_taken_away_is_told_as_lost(etcd: EtcdServer, prefix: str) -> None:
     column = await claimed(etcd, prefix, claim_ttl_s=30.0)
     await column.write([reward("n1", "web", 0.2)])
-    (entry,) = [entry for entry in etcd.entries(prefix) if entry.key == encode_key(prefix, "n1", "web")]
-    etcd.call(rpc.LeaseStub, "LeaseRevoke", rpc.LeaseRevokeRequest(ID=entry.lease))
+    etcd.end_lease_of(encode_key(prefix, "n1", "web"))
     assert await column.load() == []
     await column.write([reward("n1", "db", 0.4)])
     assert not await column.keep()

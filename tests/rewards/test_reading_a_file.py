@@ -77,8 +77,8 @@ async def test_a_bad_file_keeps_the_last_good_one_and_says_so(tmp_path: Path) ->
     async with running(source):
         await until(lambda: means(table) == {"n1": 0.5})
         path.write_text(GOOD.replace("0.5", "7") + "}")
-        await until(lambda: source.status().last_error is not None)
-        assert "rewards.yaml: item 1: mean 7" in source.status().last_error
+        # A thread reads while this one writes, and may see half of it.
+        await until(lambda: "rewards.yaml: item 1: mean 7" in (source.status().last_error or ""))
         age_s = source.status().last_contact_age_s
         await until(lambda: source.status().last_contact_age_s > age_s + 0.05)
         assert means(table) == {"n1": 0.5}

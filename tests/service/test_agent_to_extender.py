@@ -15,6 +15,7 @@ from extender.app import build
 from extender.logs import make_logger
 from extender.reward_stores import node_state_source, reward_source
 from extender.settings import Settings
+from kubesteer.clients.rewards.claims import claim_key
 from kubesteer.clients.rewards.etcd import etcd_column
 from kubesteer.clients.rewards.etcd_column import EtcdColumnStore
 from kubesteer.clients.rewards.memory import MemoryStore
@@ -53,7 +54,7 @@ class Agent:
 
 @pytest.fixture
 async def agent(etcd: EtcdServer, prefix: str) -> AsyncIterator[Agent]:  # noqa: F811
-    store = etcd_column(etcd.options(prefix), node="node-1", holder="agent-1", claim_ttl_s=2)
+    store = etcd_column(etcd.options(prefix), node="node-1", holder="agent-1", claim_ttl_s=30)
     await store.claim()
     here = Agent(store, Column("node-1", BetaLearner()))
     here.column.load(await store.load(), START_S)
@@ -139,9 +140,13 @@ async def test_a_type_that_fails_on_a_node_is_sent_elsewhere_and_others_hardly(e
 
 @pytest.mark.parametrize("how", ["it stops", "it falls silent"])
 async def test_what_the_node_told_ends_with_its_agent_and_what_was_learned_stays(
-    extender: Service, agent: Agent, how: str
+    extender: Service,
+    agent: Agent,
+    how: str,
+    etcd: EtcdServer,  # noqa: F811
+    prefix: str,  # noqa: F811
 ) -> None:
-    """Stopping gives the claim back; the claim of a silent agent lapses after its 2 s. The column has its own lease."""
+    """Stopping gives the claim back; the claim of a silent agent lapses. The column has its own lease."""
     await agent.tell(limit={"egress": 0})
     await agent.learn(*[0.0] * 20)
     await told(extender)
@@ -149,6 +154,8 @@ async def test_what_the_node_told_ends_with_its_agent_and_what_was_learned_stays
     assert list(await refusals(extender)) == ["node-1"]
     if how == "it stops":
         await agent.store.close()
+    else:
+        etcd.end_lease_of(claim_key(prefix, "node-1"))
     await until(lambda: len(extender.parts.node_states) == 0)
     assert await refusals(extender) == {}
     scores = await extender.prioritize(pod("web-2", labels={"app": "web"}), NAMES)

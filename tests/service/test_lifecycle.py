@@ -247,21 +247,26 @@ def ended() -> dict[str, Any]:
     """A process that was told to stop while a request was under way, and how it ended."""
     settings = {
         "cluster": {"file": "examples/cluster.yaml"},
-        "listen": {"drain_s": 1.0},
+        "listen": {"drain_s": 2.0},
         "limits": {"deadline_ms": 60_000},
     }
+    reports: list[dict[str, Any]] = []
+
+    def is_unready() -> bool:
+        reports.append(extender.readyz())
+        return not reports[-1]["ready"]
+
     with Extender(settings) as extender, socket.create_connection(("127.0.0.1", extender.port)) as connection:
         request = http_post("filter", BODY)
         connection.sendall(request[:-5])
         let_time_pass(0.1)
         extender.process._popen.send_signal(signal.SIGTERM)
-        wait_until(lambda: not extender.readyz()["ready"])
-        report = extender.readyz()
+        wait_until(is_unready)
         connection.sendall(request[-5:])
         answer = connection.makefile("rb").readline()
         code = extender.process._popen.wait(WITHIN_S)
         log = [json.loads(line) for line in extender.process.log.read_text().splitlines()]
-    return {"code": code, "answer": answer, "readyz": report, "log": log}
+    return {"code": code, "answer": answer, "readyz": reports[-1], "log": log}
 
 
 def test_on_sigterm_the_process_answers_drains_and_ends_with_code_0(ended: dict[str, Any]) -> None:

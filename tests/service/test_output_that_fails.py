@@ -81,7 +81,7 @@ class Extender:
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
     def connected(self) -> http.client.HTTPSConnection:
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=self._context)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=WITHIN_S, context=self._context)
         connection.connect()
         return connection
 
@@ -93,7 +93,7 @@ class Extender:
             connection.close()
 
     def ops(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._ops_port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._ops_port}{path}", timeout=WITHIN_S) as answer:
             return answer.read().decode()
 
     def is_ready(self) -> bool:
