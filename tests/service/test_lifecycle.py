@@ -254,7 +254,7 @@ def ended() -> dict[str, Any]:
 
     def is_unready() -> bool:
         reports.append(extender.readyz())
-        return not reports[-1]["ready"]
+        return reports[-1].get("ready") is False
 
     with Extender(settings) as extender, socket.create_connection(("127.0.0.1", extender.port)) as connection:
         request = http_post("filter", BODY)
