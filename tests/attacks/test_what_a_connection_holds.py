@@ -122,7 +122,7 @@ def test_a_request_hidden_in_the_body_of_an_upgrade_is_not_run(target: Target) -
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_connections_that_asked_once_make_room_for_new_ones(tls: bool, tmp_path: Path) -> None:
-    settings: dict[str, object] = {"limits": {"connections": 48}}
+    settings: dict[str, object] = {"limits": {"connections": 48}, "listen": {"grace_s": 1}}
     authority, context = Authority(tmp_path, "authority"), None
     if tls:
         cert_file, key_file = map(str, authority.issue("extender"))

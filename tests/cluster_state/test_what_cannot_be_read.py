@@ -18,6 +18,7 @@ from tests.cluster_state.builders import node, pod
 from tests.cluster_state.conftest import following
 from tests.cluster_state.fake_api import FakeApi, Refusal
 from tests.cluster_state.sink import RecordingSink
+from tests.examples import examples
 from tests.waiting import until
 
 ODD = '{"metadata":{"name":"p@","namespace":"x","uid":"u","resourceVersion":"150"},"spec":{}}'
@@ -174,7 +175,7 @@ async def test_an_error_that_no_decoder_reads_is_told_by_its_number(api: FakeApi
 _PIECES = [b"", b"\xff", b"\x00", b'"', b"{", b"}", b"[", b"]", b"[" * 3000, b"\\", b",", b":", b"-", b"9" * 5000, b"e"]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), st.sampled_from(_PIECES)), min_size=1, max_size=3))
 def test_a_page_that_was_changed_anywhere_is_a_page_or_no_list(changes: list[tuple[float, int, bytes]]) -> None:
     """Bytes replaced, taken out and put in."""
@@ -195,7 +196,7 @@ def test_a_page_that_was_changed_anywhere_is_a_page_or_no_list(changes: list[tup
             pods.put(item)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.binary(max_size=200))
 def test_whatever_the_bytes_a_name_is_a_text(raw: bytes) -> None:
     assert isinstance(resource.named(raw).name, str)

@@ -80,7 +80,10 @@ def test_a_deployment_ends_with_a_pod_that_kubesteer_placed() -> None:
     assert not {each for each in refs(cluster) if "proof" in each.namespace or "proof" in each.name}
 
 
-def test_the_clusters_own_scheduler_may_not_ask_yet_where_the_overlay_brings_none() -> None:
+def test_the_clusters_own_scheduler_may_not_ask_yet_where_the_overlay_brings_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deploy_proof, "_PAUSE_S", 0.0)
     things = [each for each in small_kubesteer() if each["metadata"]["name"] != "kubesteer-scheduler"]
     found = deploy(cluster_of(Working(asks=False), things))
     assert (found.code, "does not ask kubesteer yet" in found.text) == (0, True), found.text

@@ -19,7 +19,9 @@ SHORTEST_LIMIT_S = 10
 
 
 def faults_in(source: str) -> Iterator[str]:
-    """Line and fault: clocks that are read, sleeps outside of a loop that asks again, limits that a busy machine passes."""
+    """Line and fault: clocks that are read, sleeps outside of a loop that asks again, limits that a busy machine passes,
+    and numbers of examples that no tier can change.
+    """
     tree = ast.parse(source)
     polls = {
         id(inner)
@@ -50,6 +52,9 @@ def faults_in(source: str) -> Iterator[str]:
             limit = call.args[-1] if call.args else call.keywords[-1].value
             if isinstance(limit, ast.Constant) and limit.value < SHORTEST_LIMIT_S:
                 yield f"{call.lineno}: {name} of {limit.value} s"
+        for option in call.keywords:
+            if option.arg == "max_examples" and isinstance(option.value, ast.Constant):
+                yield f"{call.lineno}: max_examples={option.value.value}"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +65,7 @@ def faults_in(source: str) -> Iterator[str]:
         ("async def test_a():\n    for _ in range(9):\n        await asyncio.sleep(0.1)", "3: asyncio.sleep(0.1)"),
         ("async def test_a():\n    async with asyncio.timeout(3):\n        pass", "2: asyncio.timeout of 3 s"),
         ("async def test_a():\n    await asyncio.wait_for(it, 1.0)", "2: asyncio.wait_for of 1.0 s"),
+        ("@settings(max_examples=300)\ndef test_a():\n    pass", "1: max_examples=300"),
     ],
 )
 def test_what_depends_on_speed_is_found(source: str, fault: str) -> None:
@@ -87,4 +93,4 @@ def test_no_test_reads_a_clock_or_trusts_a_sleep() -> None:
         if file.relative_to(TESTS).parts[0] not in FREE and file.name != "waiting.py"
     ]
     faults = [f"{file.relative_to(TESTS)}:{fault}" for file in files for fault in faults_in(file.read_text())]
-    assert faults == [], "wait with tests/waiting.py, measure in tests/bench"
+    assert faults == [], "wait with tests/waiting.py, measure in tests/bench, count with tests/examples.py"

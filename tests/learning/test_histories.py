@@ -16,6 +16,7 @@ from kubesteer.model.reward import RewardRecord, decode_record, encode_key, enco
 from kubesteer.model.runs import PodRuns, RunEnd
 from kubesteer.rewards.column import Column
 from kubesteer.rewards.learners import BetaLearner, Estimate
+from tests.examples import examples
 from tests.learning.runs import HALF_LIFE_S, T, end, ended, judged, pod, running, waiting
 
 BETA = BetaLearner(HALF_LIFE_S)
@@ -98,7 +99,7 @@ deeds = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(runs, st.data())
 def test_a_history_counts_the_same_however_it_is_followed(done: list[tuple[int, int]], data: st.DataObject) -> None:
     looks = history(done, "u1")
@@ -145,7 +146,7 @@ def assert_is_standing_of(done: list[tuple[int, int]], looks: list[Look], agent:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.tuples(st.integers(1, 280), st.just(1)), min_size=1, max_size=12), st.data())
 def test_no_crash_is_lost_by_an_agent_that_sleeps(done: list[tuple[int, int]], data: st.DataObject) -> None:
     """It sees only some states and may lose what it did not write; every run fails, so those it missed did too.
@@ -170,7 +171,7 @@ def test_no_crash_is_lost_by_an_agent_that_sleeps(done: list[tuple[int, int]], d
     assert agent.column.counted == len(done) + 1
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(runs, min_size=1, max_size=4), st.randoms(use_true_random=False))
 def test_pods_of_one_type_count_apart_in_any_order(pods: list[list[tuple[int, int]]], order: object) -> None:
     queues = [history(done, f"u{number}") for number, done in enumerate(pods)]
@@ -180,7 +181,7 @@ def test_pods_of_one_type_count_apart_in_any_order(pods: list[list[tuple[int, in
     assert agent.column.counted == sum(counts_of(done)[0] for done in pods)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(runs, st.lists(st.floats(-1e12, 1e12) | st.sampled_from([-1e18, 0.0, 1e18]), min_size=1, max_size=30))
 def test_no_jump_of_the_agents_clock_makes_a_record_that_cannot_be_kept(
     done: list[tuple[int, int]], clocks: list[float]

@@ -18,6 +18,7 @@ from kubesteer.placement.policy import FilterPolicy, Policy
 from kubesteer.placement.promises import unseen_bps
 from kubesteer.placement.table import NETWORK, LinkState
 from tests.builders import table_of
+from tests.examples import examples
 
 NOW_S = 1000.0
 NAMES = ("a", "b", "c")
@@ -85,7 +86,7 @@ def promised_on(count):
     return st.lists(amounts, min_size=6, max_size=6).map(lambda lists: np.array(lists, np.int64).reshape(6, count))
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(
     st.lists(events, max_size=3), asking, st.lists(st.sampled_from(NAMES), min_size=1, max_size=4), st.data(), policies
 )

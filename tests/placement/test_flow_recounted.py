@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from kubesteer.model.cluster import NO_CAPACITY, NodeSummary, PodSummary
 from kubesteer.model.overrides import Mode, Override
 from kubesteer.model.requests import PodRequests
+from tests.examples import examples
 from tests.placement.flow_recount import Bed
 
-EXAMPLES = int(os.environ.get("FLOW_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("FLOW_EXAMPLES", examples(200)))
 NODES, PODS = ("a", "b", "c"), ("p", "q")
 names = st.lists(st.sampled_from(NODES), min_size=2, max_size=6) | st.just(list(NODES)) | st.just([])
 bps = st.sampled_from([0, 0, 1, 3, 4, 6, 10])

@@ -14,6 +14,7 @@ from kubesteer.model.quantity import MOST
 from kubesteer.model.requests import PodRequests
 from kubesteer.placement.table import NETWORK, LinkState, NodeTable, stable_hash
 from tests.builders import node_summary, pod_summary, table_of
+from tests.examples import examples
 
 NODE_NAMES, POD_UIDS = ("a", "b", "c", "d"), ("p", "q", "r", "s", "t")
 LARGE = 2**49
@@ -167,7 +168,7 @@ def assert_row_equal(table, row, name, recount):
     assert table.faults.get(row) == (node.fault if node else None)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(events, max_size=30))
 def test_after_any_events_the_table_is_equal_to_a_recount_from_scratch(sequence):
     """Adds, updates, moves, deletes, duplicates, pods before their node, nodes before their pods' end, resyncs."""
@@ -178,7 +179,7 @@ def test_after_any_events_the_table_is_equal_to_a_recount_from_scratch(sequence)
         assert_equal(table, recount)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(events, max_size=30))
 def test_rows_are_never_more_than_the_names_there_could_be(sequence):
     """A move holds two rows at once at most; nothing is left behind by what is gone."""
@@ -248,7 +249,7 @@ def test_a_row_is_reused_by_the_next_node_and_nothing_of_the_first_is_left():
     assert (table.measured_at_s[row], table.faults) == (-np.inf, {})
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.lists(events, max_size=15), st.lists(events, max_size=15))
 def test_a_reader_that_follows_the_renamed_rows_has_the_names_of_the_table(first, later):
     table = NodeTable(2)

@@ -26,6 +26,7 @@ from tests.builders import (
     pod_object,
     pod_summary,
 )
+from tests.examples import examples
 
 BARE = (*DEFAULT_NETWORK, NetworkResource("local", ("bandwidth",), "kubesteer.io/local"))
 """A name without a domain is not counted in whole ones."""
@@ -98,7 +99,7 @@ def drawn_pod(random: Random) -> objects.Pod:
     return pod_object(api_object)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=examples(2000))
 @given(one=st.integers(0, 2**64).map(Random).map(drawn_pod))
 def test_what_the_short_path_counts_is_what_the_rules_count(one):
     short = usual_requests(one, BARE)

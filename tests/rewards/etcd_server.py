@@ -72,6 +72,7 @@ class EtcdServer:
                 "--election-timeout=200",
                 "--grpc-keepalive-min-time=50ms",
                 "--unsafe-no-fsync",
+                "--bcrypt-cost=4",
                 "--log-level=fatal",
                 *self._flags,
             ],
@@ -127,6 +128,11 @@ class EtcdServer:
         """As when nobody renews it: what hangs on it goes."""
         (entry,) = self.call(rpc.KVStub, "Range", rpc.RangeRequest(key=key)).kvs
         self.call(rpc.LeaseStub, "LeaseRevoke", rpc.LeaseRevokeRequest(ID=entry.lease))
+
+    def seconds_left(self, key: bytes) -> int:
+        """Until what hangs on the key's lease goes, unless it is renewed."""
+        (entry,) = self.call(rpc.KVStub, "Range", rpc.RangeRequest(key=key)).kvs
+        return self.call(rpc.LeaseStub, "LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=entry.lease)).TTL
 
     def revision(self) -> int:
         return self.call(rpc.KVStub, "Range", rpc.RangeRequest(key=b"0", count_only=True)).header.revision

@@ -56,6 +56,7 @@ class Columns(Protocol):
     def stored_keys(self) -> set[bytes]: ...
     async def until_gone(self, key: bytes) -> None: ...
     def end_lease_of(self, key: bytes) -> None: ...
+    def seconds_left(self, key: bytes) -> float: ...
     async def pass_time(self, seconds: float) -> None: ...
     def go_away(self) -> None: ...
     def come_back(self) -> None: ...
@@ -87,6 +88,11 @@ class InMemory:
         lease = self._store.lease_of(key)
         assert lease is not None
         self._store.revoke(lease)
+
+    def seconds_left(self, key: bytes) -> float:
+        lease = self._store.lease_of(key)
+        assert lease is not None
+        return lease.ends_s - self._now_s
 
     async def pass_time(self, seconds: float) -> None:
         self._now_s += seconds
@@ -131,6 +137,9 @@ class InEtcd:
 
     def end_lease_of(self, key: bytes) -> None:
         self._server.end_lease_of(key)
+
+    def seconds_left(self, key: bytes) -> float:
+        return self._server.seconds_left(key)
 
     async def pass_time(self, seconds: float) -> None:
         await pass_time(seconds)

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,31 @@ async def test_a_store_restored_from_a_backup_is_told(own_etcd: EtcdServer) -> N
     assert await loaded(column) == {"web": 0.2}
     await column.write([reward("n1", "web", 0.3)])
     assert await column.keep()
+    await column.close()
+
+
+async def test_the_columns_lease_is_renewed_when_a_third_of_its_time_is_over(etcd: EtcdServer, prefix: str) -> None:
+    """Of 60 s: 20 s after the claim, and not before."""
+    options, now_s = etcd.options(prefix), 0.0
+    column = EtcdColumnStore(
+        options, partial(aio_backend.connect, options), node="n1", holder="agent-a", clock=lambda: now_s, **TTLS_S
+    )
+    await column.claim()
+    await column.write([reward("n1", "web", 0.2)])
+    key = encode_key(prefix, "n1", "web")
+    await until(lambda: etcd.seconds_left(key) <= 58)
+    before_s = etcd.seconds_left(key)
+    now_s = 19.0
+    assert await column.keep()
+    assert etcd.seconds_left(key) <= before_s
+
+    async def is_renewed() -> bool:
+        nonlocal now_s
+        now_s += 20.0
+        assert await column.keep()
+        return etcd.seconds_left(key) > before_s
+
+    await until(is_renewed)
     await column.close()
 
 

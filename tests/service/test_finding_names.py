@@ -16,6 +16,7 @@ from extender.wire.names import IS_COMPILED, NameFinder, SentNames, finder
 from kubesteer.model.errors import InvalidInput
 from kubesteer.placement.table import NodeTable
 from tests.builders import node_summary, pod, table_of
+from tests.examples import examples
 
 if TYPE_CHECKING:
     from kubesteer.placement.candidates import Found
@@ -89,7 +90,7 @@ def meaning(reader: ArgumentsReader, raw: bytes, table: NodeTable) -> Meaning:
 
 
 @compiled
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(steps)
 def test_names_mean_the_same_compiled_and_decoded_whatever_comes_and_while_nodes_come_and_go(
     history: list[tuple[str, str | bytes]],

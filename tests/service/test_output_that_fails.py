@@ -132,6 +132,7 @@ def test_verbs_health_certificates_and_drain_do_not_depend_on_the_log(kind: str,
             extender.process.send_signal(signal.SIGTERM)
             status, _ = post(connection, BODY)
             assert status == 200
+            connection.close()  # as the answer asks, or the process waits for it
             assert extender.process.wait(WITHIN_S) == 0
         finally:
             extender.process.kill()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from extender.wire.arguments import ArgumentsReader, NamesArguments
 from kubesteer.model.errors import InvalidInput
 from tests.builders import pod
+from tests.examples import examples
 from tests.fuzz.reading import Readings
 
 POD = json.dumps(pod("p", cpu="1"), separators=(",", ":")).encode()
@@ -45,7 +46,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(body)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(nearly | any_pieces | damaged() | st.just(SENT), min_size=1, max_size=4))
 def test_any_body_is_read_as_if_it_were_not_cut_whatever_was_read_before(bodies: list[bytes]) -> None:
     readings = Readings(100_000)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from extender.wire.answers import ScoreWriter, write_scores
 from tests.builders import node, node_summary, pod, table_of
+from tests.examples import examples
 from tests.service.harness import args, service
 
 LONGEST = "n" * 253
@@ -44,7 +45,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(steps)
 def test_whatever_nodes_come_and_go_the_list_is_what_a_plain_writer_says_and_never_much_longer(sequence):
     """Padding is at most 1.5 x the list's own names, and long names, which are at most all of it, come on top."""

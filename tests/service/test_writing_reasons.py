@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from extender.wire.reasons import ReasonWriter, write_reasons
 from kubesteer.placement.verdicts import Cause, Verdicts, Wanted
 from tests.builders import node_summary, table_of
+from tests.examples import examples
 
 WANTED = (Wanted("egress", 300_000_000, ("kubesteer.io/egress-bps",)), Wanted('in"gress', 1, ("a/b", "c/d")))
 REFUSED = [int(cause) for cause in Cause if cause is not Cause.FITS]
@@ -40,7 +41,7 @@ def verdicts_of(count, draw):
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(names, st.data())
 def test_cells_say_what_is_said_one_by_one(there, data):
     table, writer = table_of([node_summary(name) for name in there]), ReasonWriter()
