@@ -28,6 +28,7 @@ from kubesteer.placement.cluster_state import ClusterState
 from kubesteer.placement.table import CPU, MEMORY, NETWORK
 from tests.cluster_state.conftest import connected
 from tests.cluster_state.fake_api import FakeApi, Refusal
+from tests.examples import examples
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def pieces(body: bytes, at: Sequence[float]) -> list[bytes]:
     return [body[start:end] for start, end in itertools.pairwise(ends)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(cuts, cuts)
 def test_wherever_the_network_cuts_the_watch_the_count_is_the_same(nodes: list[float], pods: list[float]) -> None:
     state, _ = asyncio.run(replayed(pieces(watched("nodes"), nodes), pieces(watched("pods"), pods)))

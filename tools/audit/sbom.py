@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -88,6 +86,10 @@ def _licence(text: str) -> dict[str, Any]:
 
 def fault_of(text: str) -> str | None:
     """What CycloneDX's own schema says against it; None where nothing."""
+    # It builds grammars for a second when it is imported.
+    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
