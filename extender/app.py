@@ -131,6 +131,7 @@ def build(
         state.table,
         stale_after_s=settings.rewards.stale_after_s,
         sample_seed=settings.rewards.sample_seed if settings.rewards.choice == "thompson" else None,
+        probation=settings.rewards.probation(),
     )
     tasks = Tasks(
         log,

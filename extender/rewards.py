@@ -12,6 +12,7 @@ import numpy as np
 
 from kubesteer.placement.candidates import Opinion
 from kubesteer.placement.table import stable_hash
+from kubesteer.rewards.probation import all_open, believed_bad, shut_until, standings
 from kubesteer.rewards.sampling import beta_samples
 
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from kubesteer.clients.rewards.port import RewardSource
     from kubesteer.model.cluster import PodSummary
     from kubesteer.placement.table import NodeTable
-    from kubesteer.rewards.table import Beliefs, RewardTable
+    from kubesteer.rewards.probation import Probation
+    from kubesteer.rewards.table import RewardTable
+
+    Rows = NDArray[np.intp]
+    Hashes = NDArray[np.uint64]
 
 
 class RewardView:
@@ -34,13 +39,15 @@ class RewardView:
         *,
         stale_after_s: float,
         sample_seed: int | None = None,
+        probation: Probation | None = None,
     ) -> None:
-        """sample_seed: choose by Thompson samples of this seed; None chooses by the mean."""
+        """sample_seed: choose by Thompson samples of this seed. probation: by this rule. Neither: by the mean."""
         self.rewards = rewards
         self.source = source
         self._nodes = nodes
         self._stale_after_s = stale_after_s
         self._sample_seed = sample_seed
+        self._probation = probation
         self._versions = (-1, -1)
         self._column_of_row: NDArray[np.intp] = np.zeros(0, np.intp)
 
@@ -60,8 +67,8 @@ class RewardView:
         if (self._nodes.names_version, self.rewards.columns_version) != self._versions:
             self._join()
         # The last entry answers for -1.
-        beliefs = self.rewards.read(pod.pod_type, self._column_of_row[rows], now_s=now_s)
-        return self._opinion(beliefs, pod, lambda: self._nodes.name_hash.take(rows))
+        columns = self._column_of_row[rows]
+        return self._opinion(columns, pod, now_s, lambda: rows, lambda: self._nodes.name_hash.take(rows))
 
     def _join(self) -> None:
         """Columns of rows: of those with another name, or of all where columns moved."""
@@ -79,17 +86,32 @@ class RewardView:
         """The same for nodes that came with the request."""
         if self.is_neutral():
             return None
-        beliefs = self.rewards.read(pod.pod_type, self.rewards.columns(names), now_s=now_s)
-        return self._opinion(beliefs, pod, lambda: np.array([stable_hash(name) for name in names], np.uint64))
+        columns = self.rewards.columns(names)
+        return self._opinion(columns, pod, now_s, lambda: self._nodes.find(names), lambda: _hashes(names))
 
-    def _opinion(self, beliefs: Beliefs, pod: PodSummary, hashes: Callable[[], NDArray[np.uint64]]) -> Opinion:
+    def _opinion(
+        self, columns: Rows, pod: PodSummary, now_s: float, rows: Callable[[], Rows], hashes: Callable[[], Hashes]
+    ) -> Opinion:
         """The pod is the decision: filter, prioritize and a later attempt of the same pod draw the same sample.
 
-        hashes: of the nodes' names.
+        rows: of the nodes in the node table; hashes: of their names.
         """
+        beliefs = self.rewards.read(pod.pod_type, columns, now_s=now_s)
+        if self._probation is not None:
+            records = self.rewards.records(pod.pod_type, columns)
+            bad = believed_bad(beliefs, records, self.rewards.belief.prior_evidence, self._probation.short_by)
+            if not bad.any():
+                return Opinion(*beliefs, None, all_open(beliefs))
+            until_s = shut_until(records, self._probation, hashes(), stable_hash(pod.pod_type))
+            newest_s = self._nodes.newcomers.newest_s(pod.pod_type, rows(), now_s, without=pod.uid)
+            return Opinion(*beliefs, None, standings(beliefs, records, bad, until_s, newest_s, now_s))
         sample = None
         if self._sample_seed is not None:
             evidence = beliefs.evidence + self.rewards.belief.prior_evidence
             decision = stable_hash(pod.uid)
             sample = beta_samples(beliefs.mean, evidence, hashes(), decision=decision, seed=self._sample_seed)
         return Opinion(beliefs.mean, beliefs.evidence, beliefs.prior, sample)
+
+
+def _hashes(names: Sequence[str]) -> Hashes:
+    return np.array([stable_hash(name) for name in names], np.uint64)

@@ -15,6 +15,7 @@ from kubesteer.model.network import DEFAULT_NETWORK, NetworkResource
 from kubesteer.model.overrides import MOST_WEIGHT, Mode, Override
 from kubesteer.placement.balance import RULES
 from kubesteer.placement.policy import FilterPolicy, Policy, ScorePolicy
+from kubesteer.rewards.probation import Probation
 from kubesteer.rewards.table import Belief
 
 
@@ -151,6 +152,9 @@ class Cluster(_Group):
     )
 
 
+_PROBATION = Probation()
+
+
 class Rewards(_Group):
     """Where learned rewards come from, and how they are read."""
 
@@ -170,10 +174,25 @@ class Rewards(_Group):
         "beta",
         description="beta: decayed mean with a prior from type and node; ewma: as stored (kubeRL); none: no say.",
     )
-    choice: Literal["mean", "thompson"] = Field(
-        "mean", description="Score by the mean, or by a sample of the belief, drawn once a pod (needs policy beta)."
+    choice: Literal["mean", "thompson", "probation"] = Field(
+        "mean",
+        description="mean: score by the belief's mean. thompson: by a sample of it, drawn once a pod. probation: by "
+        "the mean, but a pair believed bad is shut, then tried by one pod at a time. The last two need policy beta.",
     )
-    sample_seed: int = Field(0, ge=0, lt=2**64, description="Seed of those samples; the same for all replicas.")
+    sample_seed: int = Field(
+        0, ge=0, lt=2**64, description="Seed of those samples, and of probation's jitter; the same for all replicas."
+    )
+    shut_s: float = Field(
+        _PROBATION.shut_s,
+        ge=0,
+        description="probation: how long a pair is shut after it failed last, a quarter more or less.",
+    )
+    shut_below_prior: float = Field(
+        _PROBATION.short_by,
+        gt=0,
+        lt=1,
+        description="probation: a pair is believed bad when its belief is this far below what is expected of it.",
+    )
     half_life_s: float = Field(21_600.0, gt=0, description="Age at which evidence counts half.")
     prior_mean: float = Field(0.5, ge=0, le=1, description="Reward of a pair while nothing is known of type or node.")
     prior_evidence: float = Field(4.0, gt=0, description="How many runs' worth a pair's prior counts.")
@@ -185,10 +204,16 @@ class Rewards(_Group):
     )
 
     @model_validator(mode="after")
-    def _can_be_sampled(self) -> Rewards:
-        if self.choice == "thompson" and self.policy != "beta":
-            raise ValueError(f"choice thompson samples beliefs of policy beta, and policy is {self.policy}; change one")
+    def _suits_the_policy(self) -> Rewards:
+        if self.choice != "mean" and self.policy != "beta":
+            raise ValueError(
+                f"choice {self.choice} needs beliefs of policy beta, and policy is {self.policy}; change one"
+            )
         return self
+
+    def probation(self) -> Probation | None:
+        """The rule by which pairs are shut and tried, where it is chosen."""
+        return Probation(self.shut_below_prior, self.shut_s, self.sample_seed) if self.choice == "probation" else None
 
     def belief(self) -> Belief:
         """The part that the reward table needs."""

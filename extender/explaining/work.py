@@ -15,6 +15,8 @@ from kubesteer.model.cluster import summarise_node
 from kubesteer.model.errors import InvalidInput
 from kubesteer.model.overrides import Mode
 from kubesteer.model.requests import PodRequests
+from kubesteer.model.reward import format_time
+from kubesteer.model.standing import Standing
 from kubesteer.placement.candidates import GivenNodes, NamedNodes
 from kubesteer.placement.engine import Engine, Explanation
 from kubesteer.placement.scoring import MAX_SCORE
@@ -60,6 +62,14 @@ class Learned(msgspec.Struct, frozen=True):
     prior: Annotated[float, _means("What is believed without the node's own runs, 0..1.")]
     mean: Annotated[float, _means("Both joined, 0..1.")]
     sample: Annotated[float | None, _means("The draw that the score goes by where rewards.choice is thompson.")]
+    standing: Annotated[
+        str | None,
+        _means(
+            "Where rewards.choice is probation: open; shut, since it is believed bad; tried, by a pod whose outcome "
+            "is not known yet; on probation, so that this pod may try it."
+        ),
+    ]
+    shut_until: Annotated[str | None, _means("When a node that is believed bad may be tried again, or might since.")]
 
 
 class ExplainedNode(msgspec.Struct, frozen=True):
@@ -153,10 +163,15 @@ def _nodes(asked: Question, explanation: Explanation) -> list[ExplainedNode]:
 def _learned(opinion: Opinion | None, position: int) -> Learned | None:
     if opinion is None:
         return None
-    sample = opinion.sample
+    sample, probation = opinion.sample, opinion.probation
+    standing = None if probation is None else Standing(probation.state[position])
     return Learned(
         evidence=round(float(opinion.evidence[position]), 4),
         prior=round(float(opinion.prior[position]), 4),
         mean=round(float(opinion.mean[position]), 4),
         sample=None if sample is None else round(float(sample[position]), 4),
+        standing=None if standing is None else standing.name.lower().replace("_", " "),
+        shut_until=None
+        if probation is None or standing is Standing.OPEN
+        else format_time(round(float(probation.shut_until_s[position]))),
     )

@@ -61,6 +61,7 @@ class PodSummary:
     fault: what on the pod can never be right, such as an annotation that the runtime would refuse; no node takes it.
     override: what its annotations choose for it alone; None where they choose nothing.
     scheduler: its schedulerName.
+    placed_s: when it got its node, unix seconds as condition PodScheduled=True tells them; 0 where it tells nothing.
     """
 
     uid: str
@@ -78,6 +79,7 @@ class PodSummary:
     fault: str | None = None
     override: Override | None = None
     scheduler: str = ""
+    placed_s: float = 0.0
 
 
 def summarise_pod(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodSummary:
@@ -103,7 +105,18 @@ def summarise_pod(pod: objects.Pod, network: Sequence[NetworkResource]) -> PodSu
         fault=annotation_fault(pod, network),
         override=pod_override(metadata.annotations),
         scheduler=spec.scheduler_name or "",
+        placed_s=_placed_s(status.conditions if status else None),
     )
+
+
+def _placed_s(conditions: Sequence[objects.PodCondition] | None) -> float:
+    for condition in conditions or ():
+        if condition.type == "PodScheduled" and condition.status == "True":
+            try:
+                return datetime.fromisoformat(str(condition.last_transition_time)).timestamp()
+            except (ValueError, OverflowError):
+                return 0.0
+    return 0.0
 
 
 def _version(resource_version: str | None) -> int:

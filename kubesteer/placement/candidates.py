@@ -98,22 +98,42 @@ class Moment:
     synced: bool = True
 
 
+class OnProbation(Protocol):
+    """Where each pair stands, by candidate."""
+
+    @property
+    def state(self) -> NDArray[np.int8]:
+        """A Standing."""
+
+    @property
+    def shut_until_s(self) -> NDArray[np.float64]:
+        """Unix seconds; -inf unless it is believed bad."""
+
+    @property
+    def reward(self) -> NDArray[np.float64]:
+        """What the score goes by, 0..1."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opinion:
     """What is learned of the pod's type on each candidate, float64 (n,) each, 0..1 but for the evidence.
 
     mean: what is believed. evidence: runs' worth behind it. prior: what was believed without the node's own runs.
-    sample: a draw of the belief, where the choice is by sample.
+    sample: a draw of the belief, where the choice is by sample. probation: where each pair stands, where the choice is
+    by probation.
     """
 
     mean: NDArray[np.float64]
     evidence: NDArray[np.float64]
     prior: NDArray[np.float64]
     sample: NDArray[np.float64] | None = None
+    probation: OnProbation | None = None
 
     @property
     def reward(self) -> NDArray[np.float64]:
         """What the score goes by."""
+        if self.probation is not None:
+            return self.probation.reward
         return self.mean if self.sample is None else self.sample
 
 
@@ -136,7 +156,7 @@ class Circumstances:
     charged: int64 (resources, n): what was just promised to other pods that are not on a node yet; CPU and
         memory as non-zero requests. unseen_bps: int64 (directions, n): the part of it that kube-scheduler does not
         count.
-    reward: float64 (n,), 0..1, what the score goes by: the belief's mean, or a sample of it.
+    reward: float64 (n,), 0..1, what the score goes by: see Opinion.
     mean, evidence: float64 (n,): the belief's mean 0..1 and runs' worth behind it, for quarantine; mean is the reward
         where it is not given. All None where rewards have nothing to say.
     """

@@ -93,6 +93,7 @@ class Promises:
             self._table.assume(pod.uid, int(rows[0]), amounts)
         else:
             self._charges.take(pod.uid, rows, amounts)
+        self._table.newcomers.put(pod.uid, pod.pod_type, rows, np.inf)
         is_unseen = any(pod.requests.by_annotation)
         self._unseen += is_unseen
         self._by_uid[pod.uid] = _Promise(clock_s, pod.version, pod.unscheduled, is_unseen, len(rows))
@@ -185,6 +186,8 @@ class Promises:
     def _drop(self, uid: str) -> bool:
         promise = self._by_uid.pop(uid, None)
         if promise is not None:
+            if self._table.placed(uid) is None:
+                self._table.newcomers.drop(uid)
             self._unseen -= promise.is_unseen
             self._places -= promise.places
         return promise is not None

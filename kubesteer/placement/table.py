@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kubesteer.model.cluster import NO_CAPACITY
+from kubesteer.placement.newcomers import Newcomers
 from kubesteer.placement.pods import AssumedPod, PlacedPod
 from kubesteer.placement.sums import Sums
 
@@ -99,6 +100,7 @@ class NodeTable:
         self.slow_rows: set[int] = set()
         """Where an agent told that the link carries less than the node publishes, fresh or not."""
         self._told_by_object: dict[str, MeasuredTraffic] = {}
+        self.newcomers = Newcomers()
         self._pods: dict[str, PlacedPod] = {}
         self._assumed: dict[str, AssumedPod] = {}
         self._equal_requests: dict[PodRequests, PodRequests] = {}
@@ -221,12 +223,14 @@ class NodeTable:
         placed = PlacedPod(self._row(pod.node), sys.intern(pod.namespace), pod.name, pod.priority, requests)
         self._pods[pod.uid] = placed
         self._count(placed, 1)
+        self.newcomers.put(pod.uid, pod.pod_type, np.array([placed.row]), pod.placed_s)
 
     def delete_pod(self, uid: str) -> None:
         """A pod is gone."""
         placed = self._pods.pop(uid, None)
         if placed is not None:
             self._count(placed, -1)
+            self.newcomers.drop(uid)
             self._release_if_empty(placed.row)
 
     def assume(self, uid: str, row: int, amounts: tuple[int, ...]) -> None:

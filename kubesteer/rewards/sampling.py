@@ -1,4 +1,4 @@
-"""Samples of Beta beliefs that depend on nothing but what they are for: a decision, a node and a seed.
+"""Random numbers and samples of beliefs that depend on nothing but what they are for: a decision, a node and a seed.
 
 Chance is counter-based: each number is a hash of (seed, decision, node, which number), so a node's sample is the same
 whichever nodes are asked about with it, in whatever order, and asked again it is the same again. No generator, no
@@ -38,6 +38,11 @@ def beta_samples(mean: Floats, evidence: Floats, nodes: Hashes, *, decision: int
     with np.errstate(over="ignore", divide="ignore"):
         samples: Floats = 1.0 / (1.0 + np.exp(logs[len(mean) :] - logs[: len(mean)]))
     return samples
+
+
+def uniforms(nodes: Hashes, *, decision: int, seed: int = 0) -> Floats:
+    """One number a node, above 0 and below 1, by the same hashes."""
+    return _uniform(_streams(nodes, decision, seed), 0)
 
 
 def _log_gammas(shapes: Floats, streams: Hashes) -> Floats:

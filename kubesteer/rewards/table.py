@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from kubesteer.model.errors import InvalidSettings
-from kubesteer.model.reward import RewardRecord
+from kubesteer.model.errors import InvalidRecord, InvalidSettings
+from kubesteer.model.reward import EDITED, RewardRecord, parse_time
 from kubesteer.rewards.parents import Fit, RowPrior
 
 Floats = NDArray[np.float64]
@@ -26,7 +26,7 @@ UNKNOWN = -1
 EWMA_FIRST_MEAN = 1.0
 """The belief of `ewma` about an untried pair; kubeRL's initial value."""
 _FIRST_COLUMNS = 16
-_MEAN, _EVIDENCE, _TIME_S, _PRIOR = range(4)
+_MEAN, _EVIDENCE, _TIME_S, _FAILED_S, _PRIOR = range(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,17 @@ class Beliefs(NamedTuple):
     """What is left of the pair's own evidence, in runs' worth; 0 for an untried pair."""
     prior: Floats
     """What would be believed without that evidence."""
+
+
+class Records(NamedTuple):
+    """One record a column asked for, as it was put; evidence 0 and times 0 where there is none."""
+
+    mean: Floats
+    evidence: Floats
+    time_s: Floats
+    failed_s: Floats
+    """Of the newest outcome below one half that the record shows; 0 where it shows only better ones, time_s where it
+    shows nothing or somebody edited it."""
 
 
 class RewardTable:
@@ -197,7 +208,7 @@ class RewardTable:
             if belief.policy == "ewma":
                 unknown[:] = EWMA_FIRST_MEAN
             return Beliefs(unknown, np.zeros(len(columns)), unknown.copy())
-        mean, evidence, time_s, prior = row.cells.take(columns, axis=0, mode="wrap").T
+        mean, evidence, time_s, _, prior = row.cells.take(columns, axis=0, mode="wrap").T
         if belief.policy == "ewma":
             mean[evidence <= 0] = EWMA_FIRST_MEAN
             return Beliefs(mean, evidence, np.full(len(columns), EWMA_FIRST_MEAN))
@@ -207,12 +218,19 @@ class RewardTable:
         posterior /= evidence + belief.prior_evidence
         return Beliefs(posterior, evidence, prior)
 
+    def records(self, pod_type: str, columns: NDArray[np.intp]) -> Records:
+        """What agents wrote of pods of this type on the nodes of these columns, undecayed."""
+        row = self._rows.get(pod_type)
+        if row is None:
+            return Records(*np.zeros((4, len(columns))))
+        return Records(*row.cells.take(columns, axis=0, mode="wrap").T[:_PRIOR])
+
     def _refresh(self, now_s: float) -> Iterator[None]:
         rows, columns = list(self._rows.values()), self._capacity
         self._released.clear()
         fit = Fit(columns, self.belief.prior_mean)
         for row in rows:
-            mean, evidence, time_s, _ = row.cells[:columns].T
+            mean, evidence, time_s, *_ = row.cells[:columns].T
             fit.count(mean, self._left(evidence, time_s, now_s))
             yield
         for number in range(len(rows)):
@@ -262,19 +280,19 @@ class RewardTable:
 class _Row:
     """One pod type: a cell a column, and one more that stays empty for UNKNOWN.
 
-    A cell is mean, evidence, time and prior side by side, so that a read fetches them together.
+    A cell is mean, evidence, time, time of failure and prior side by side, so that a read fetches them together.
     """
 
     __slots__ = ("cells", "records")
 
     def __init__(self, priors: Floats) -> None:
-        self.cells: Floats = np.zeros((len(priors), 4))
+        self.cells: Floats = np.zeros((len(priors), _PRIOR + 1))
         self.cells[:, _MEAN] = EWMA_FIRST_MEAN
         self.cells[:, _PRIOR] = priors
         self.records: dict[str, RewardRecord] = {}
 
     def put(self, column: int, record: RewardRecord) -> None:
-        self.cells[column, :_PRIOR] = record.mean, record.evidence, record.time_s
+        self.cells[column, :_PRIOR] = record.mean, record.evidence, record.time_s, _failed_s(record)
         self.records[record.node] = record
 
     def clear(self, column: int, node: str) -> None:
@@ -283,6 +301,19 @@ class _Row:
 
     def grow(self, slots: int) -> None:
         self.cells = _grown(self.cells, slots, self.cells[UNKNOWN])
+
+
+def _failed_s(record: RewardRecord) -> float:
+    """See Records."""
+    bad = record.extra.get("bad")
+    if EDITED in record.extra or not isinstance(bad, list):
+        return record.time_s
+    if not bad:
+        return 0.0 if record.extra.get("recent") else record.time_s
+    try:
+        return min(parse_time(bad[-1].get("time")), record.time_s)
+    except (InvalidRecord, AttributeError):
+        return record.time_s
 
 
 def _grown(values: Floats, slots: int, filling: Floats | np.float64) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ def of(*records: RewardRecord, **rewards: Any) -> Service:
     return service(*NODES, rewards=records, reward_settings={"half_life_s": HALF_LIFE_S, **rewards}, **groups)
 
 
+NOT_CHOSEN = {"standing": None, "shut_until": None}
 ONE_BAD = [reward("n0", 0.0), *(reward(name, 1.0) for name in NAMES[1:])]
 
 
@@ -61,8 +63,14 @@ async def test_beta_is_the_default_and_explain_tells_evidence_prior_and_mean() -
     """
     there = of(reward("n0", 1.0, age_s=2 * HALF_LIFE_S))
     told = await there.explain(web(), ["n0", "n1"])
-    assert told["n0"]["learned"] == {"evidence": 5.0, "prior": 0.5, "mean": round(7 / 9, 4), "sample": None}
-    assert told["n1"]["learned"] == {"evidence": 0.0, "prior": 0.7285, "mean": 0.7285, "sample": None}
+    assert told["n0"]["learned"] == {
+        "evidence": 5.0,
+        "prior": 0.5,
+        "mean": round(7 / 9, 4),
+        "sample": None,
+        **NOT_CHOSEN,
+    }
+    assert told["n1"]["learned"] == {"evidence": 0.0, "prior": 0.7285, "mean": 0.7285, "sample": None, **NOT_CHOSEN}
     assert told["n0"]["reward"] == told["n0"]["learned"]["mean"]
 
 
@@ -147,6 +155,32 @@ async def test_quarantine_under_thompson_goes_by_the_mean() -> None:
         assert set(answer["FailedAndUnresolvableNodes"]) == {"n0"}
         samples.append((await there.explain(web(f"p{i}"), NAMES))["n0"]["reward"])
     assert max(samples) > 0.3
+
+
+async def test_probation_shuts_a_bad_node_then_lets_one_pod_at_a_time_try_it() -> None:
+    """n0 failed 20 runs: (4 x 0.95 + 0) / 24 = 0.16, far below 0.95. It is shut for 1000 s, a quarter more or less."""
+    there = of(*ONE_BAD, choice="probation", shut_s=1000, score={"balance_weight": 0}, filter={"shortlist": 1})
+    told = (await there.explain(web(), NAMES))["n0"]
+    assert (told["learned"]["standing"], told["reward"]) == ("shut", 0.0)
+    assert (await there.explain(web(), NAMES))["n1"]["learned"]["standing"] == "open"
+    there.clock.move(1251)
+    for record in ONE_BAD[1:]:
+        there.parts.reward_table.put(replace(record, mean=0.9, time_s=there.clock.now_s))
+    told = (await there.explain(web(), NAMES))["n0"]
+    assert told["learned"]["standing"] == "on probation"
+    assert told["reward"] == told["learned"]["prior"]
+    offered = (await there.filter(web("first"), ["n0"]))["NodeNames"]
+    assert offered == ["n0"]
+    assert (await there.explain(web("first"), NAMES))["n0"]["learned"]["standing"] == "on probation", "it is that pod's"
+    told = (await there.explain(web("second"), NAMES))["n0"]
+    assert (told["learned"]["standing"], told["reward"]) == ("tried", 0.0)
+
+
+async def test_probation_answers_the_same_for_nodes_that_come_whole_and_by_every_replica() -> None:
+    one, other = (of(*ONE_BAD, choice="probation", shut_s=1000) for _ in range(2))
+    assert await one.explain(web(), NAMES) == await other.explain(web(), NAMES)
+    full = await one.post("prioritize", nodes_args(web(), NODES))
+    assert {entry["Host"]: entry["Score"] for entry in full} == await other.prioritize(web(), NAMES)
 
 
 async def test_a_new_node_in_the_row_of_another_has_its_own_reward_and_no_name_is_read_again() -> None:

@@ -91,7 +91,7 @@ def _strict(schema: Any) -> Any:
     return strict
 
 
-@pytest.mark.parametrize("choice", ["mean", "thompson"])
+@pytest.mark.parametrize("choice", ["mean", "thompson", "probation"])
 @pytest.mark.parametrize("learned", [(), (RewardRecord("web", "node-1", 0.9, 5, START_S),)])
 async def test_explain_answers_what_its_schema_has_and_nothing_else(learned: Any, choice: str) -> None:
     there = service(node("node-1"), rewards=learned, reward_settings={"choice": choice})

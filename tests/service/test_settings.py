@@ -57,7 +57,7 @@ def written(path: Path, content: Any) -> Path:
         ("rewards", "prior_mean", 1.5, "less than or equal to 1"),
         ("rewards", "half_life_s", 0, "greater than 0"),
         ("rewards", "policy", "kuberl", "'beta', 'ewma' or 'none'"),
-        ("rewards", "choice", "random", "'mean' or 'thompson'"),
+        ("rewards", "choice", "random", "'mean', 'thompson' or 'probation'"),
         ("rewards", "sample_seed", -1, "greater than or equal to 0"),
         ("network", "directions", [], "at least 1 item"),
         ("filter", "limit_fresh_s", -1, "greater than or equal to 0"),
@@ -93,6 +93,7 @@ def test_a_bad_value_is_refused_with_its_name_its_value_and_its_range(
         ({"tls": {"cert_file": "a.crt"}}, "cert_file and key_file go together"),
         ({"tls": {"client_ca_file": "a.crt"}}, "client_ca_file needs cert_file and key_file"),
         ({"rewards": {"choice": "thompson", "policy": "ewma"}}, "policy beta, and policy is ewma; change one"),
+        ({"rewards": {"choice": "probation", "policy": "none"}}, "policy beta, and policy is none; change one"),
         ({"network": {"directions": [{"direction": "egress"}]}}, "network.directions.0.resource_names"),
     ],
 )

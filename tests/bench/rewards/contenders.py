@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +20,10 @@ from kubesteer.rewards import judging, kuberl
 from kubesteer.rewards.column import Column
 from kubesteer.rewards.judging import Judgement, JudgingContext, Rules
 from kubesteer.rewards.learners import BetaLearner, EwmaLearner, Learner
+from kubesteer.rewards.probation import Probation
 from kubesteer.rewards.table import Belief, RewardTable
 from kubesteer.rewards.usual import Baseline, usual_elsewhere
-from tests.bench.rewards.scene import HALF_LIFE_S, NODES, node
+from tests.bench.rewards.scene import HALF_LIFE_S, NODES, START_S, TYPES, node
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,19 +31,18 @@ if TYPE_CHECKING:
     from kubesteer.model.cluster import PodSummary
     from kubesteer.model.runs import PodRuns
     from kubesteer.placement.table import NodeTable
-    from tests.bench.rewards.world import Known
+    from tests.bench.rewards.scene import Scene
+    from tests.bench.rewards.world import Known, Mind
 
     Floats = NDArray[np.float64]
     Judge = Callable[[PodRuns, Rules, JudgingContext, float], Judgement]
 
-NOTHING, KUBERL, KUBERL_ALONE = "no learning", "kubeRL's rule", "kubeRL's rule, its weight"
-BETA, THOMPSON = "Beta mean", "Beta Thompson"
-REFRESH_S = 30.0
+NOTHING, KUBERL, ORACLE = "no learning", "kubeRL's rule", "oracle"
+BETA, THOMPSON, PROBATION = "Beta mean", "Beta Thompson", "Beta probation"
+REFRESH_S = 60.0
 """Priors are brought up to date this often; the extender does it within a second, to no other effect but CPU time."""
 OTHERS_S = 1800.0
 """What is usual elsewhere is looked up this often; agents look every 5 minutes, to the same medians."""
-KUBERL_WEIGHT = 10.0
-"""The extender weight in kubeRL's own scheduler configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Contender:
     """A policy.
 
     steps: rewards are rounded down to so many steps, as kubeRL's integer score is; 0 leaves them. samples: choose by
-    Thompson samples.
+    Thompson samples. probation: by this rule. knows_all: needs to learn nothing.
     """
 
     judge: Judge
@@ -59,22 +59,25 @@ class Contender:
     score: ScorePolicy = field(default_factory=ScorePolicy)
     steps: int = 0
     samples: bool = False
+    probation: Probation | None = None
+    knows_all: bool = False
 
     def policy(self) -> Policy:
         return Policy(score=self.score)
 
-    def mind(self, nodes: NodeTable, seed: int) -> Agents:
-        return Agents(self, nodes, seed)
+    def mind(self, nodes: NodeTable, scene: Scene, seed: int) -> Mind:
+        return Oracle(scene) if self.knows_all else Agents(self, nodes, seed)
 
 
-def beta(*, samples: bool = False) -> Contender:
+def beta(*, samples: bool = False, probation: Probation | None = None) -> Contender:
     """kubesteer's own, with its default settings."""
-    return Contender(judging.judge, BetaLearner(HALF_LIFE_S), Belief(half_life_s=HALF_LIFE_S), samples=samples)
+    belief = Belief(half_life_s=HALF_LIFE_S)
+    return Contender(judging.judge, BetaLearner(HALF_LIFE_S), belief, samples=samples, probation=probation)
 
 
-def kuberl_rule(reward_weight: float = ScorePolicy().reward_weight) -> Contender:
-    """kubeRL's events, means and integer scores, at this weight beside a balance weight of 1."""
-    return Contender(kuberl.judge, EwmaLearner(), Belief(policy="ewma"), ScorePolicy(reward_weight=reward_weight), 10)
+def kuberl_rule() -> Contender:
+    """kubeRL's events, means and integer scores."""
+    return Contender(kuberl.judge, EwmaLearner(), Belief(policy="ewma"), steps=10)
 
 
 def contenders() -> dict[str, Contender]:
@@ -82,9 +85,10 @@ def contenders() -> dict[str, Contender]:
     return {
         NOTHING: Contender(judging.judge, BetaLearner(), Belief(policy="none")),
         KUBERL: kuberl_rule(),
-        KUBERL_ALONE: kuberl_rule(KUBERL_WEIGHT),
         BETA: beta(),
         THOMPSON: beta(samples=True),
+        PROBATION: beta(probation=Probation()),
+        ORACLE: replace(beta(), knows_all=True),
     }
 
 
@@ -107,6 +111,32 @@ class _Store:
         return self._STATUS.last_contact_age_s
 
 
+class Oracle:
+    """Satisfies world.Mind: knows every fault of a node at every time. What fails all the same nobody can avoid."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    def saw(self, _row: int, _pod: PodRuns, _now_s: float) -> float | None:
+        """Nothing is learned."""
+        return None
+
+    def gone(self, row: int, pod: PodRuns) -> None:
+        """Nothing is kept."""
+
+    def publish(self, now_s: float) -> None:
+        """Nothing is written."""
+
+    def opinion(self, pod: PodSummary, rows: NDArray[np.intp], now_s: float) -> Known | None:
+        """0 where a fault is now, 1 elsewhere."""
+        now_s -= START_S
+        reward = np.ones(len(rows))
+        for one in self._scene.of_nodes:
+            if TYPES[one.pod_type].name == pod.pod_type and one.from_s <= now_s < one.until_s:
+                reward[one.node] = 0.0
+        return reward, reward, reward
+
+
 class Agents:
     """Satisfies world.Mind: every node's agent, and the reader of what they write."""
 
@@ -124,6 +154,7 @@ class Agents:
             nodes,
             stale_after_s=math.inf,
             sample_seed=seed if contender.samples else None,
+            probation=contender.probation,
         )
         self._usual: dict[str, Baseline] = {}
         self._refresh_at_s = self._others_at_s = -math.inf

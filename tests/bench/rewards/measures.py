@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tests.bench.rewards.scene import BAD_NODES, BAD_TYPE, HALF_LIFE_S, HOUR_S, NODES
+from tests.bench.rewards.scene import BAD_TYPE, HALF_LIFE_S, HOUR_S, NODES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tests.bench.rewards.scene import Scene
+    from tests.bench.rewards.scene import Fault, Scene
     from tests.bench.rewards.world import Trace
 
 TURNS_UNTIL_AVOIDED = 3
@@ -24,27 +26,32 @@ PERCENT = 100.0
 
 
 @dataclass(frozen=True, slots=True)
+class Return:
+    """A repaired pair. after_s: from its repair until its node was in use by the type again; where is_censored, until
+    the end of the simulation or the next fault, and it was not.
+    """
+
+    after_s: float
+    is_censored: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """Of one simulation.
 
-    until_avoided: pods of the bad type that a bad node got before it was avoided, a node.
-    share_afterwards: percent of the type's pods that went to bad nodes from then on; an even spread gives 10 %.
-    tried_again, in_use_again: half-lives from the repair until the repaired node got its first pod, and until it was
-    in use; at most what was left of the simulation.
-    never_in_use: 1 if it was not in use again by the end, else 0.
-    failed_runs: of all pods. failed_on_bad: those of the bad type on nodes that are bad for it, before a repair.
+    until_avoided: pods of a type that a node bad for it got before it was avoided, a pair.
+    returns: of each repaired pair. failed_runs: of all pods. failed_on_bad: those on a node while it was bad for the
+    type. failed_by_kind: those by kind of fault, "stray" without one.
     spread: percentage points, the standard deviation of fullness over the nodes, mean of CPU, memory and egress.
-    largest_share: percent of the type's running pods on one node, at its highest.
+    largest_share: percent of the bad type's running pods on one node, at its highest.
     pods_a_turn: of the bad type, a node and half-life.
     """
 
     until_avoided: float
-    share_afterwards: float
-    tried_again: float
-    in_use_again: float
-    never_in_use: float
+    returns: tuple[Return, ...]
     failed_runs: float
     failed_on_bad: float
+    failed_by_kind: Mapping[str, int]
     spread: float
     largest_share: float
     pods_a_turn: float
@@ -52,68 +59,92 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """By hour of one simulation: failed runs; pods of the bad type placed in all, on nodes that are bad, on the
-    repaired one (before its repair too).
-    """
+    """By hour of one simulation: failed runs; pods of the bad type placed in all, on nodes that are bad for it."""
 
     failed: NDArray[np.int64]
     placed: NDArray[np.int64]
     on_bad: NDArray[np.int64]
-    on_repaired: NDArray[np.int64]
 
 
 def course(scene: Scene, trace: Trace) -> Course:
     """The course of one simulation."""
-    placed_s, placed_on = np.array(trace.placed_s), np.array(trace.placed_on, np.intp)
     hours = np.arange(0.0, scene.length_s + 1, HOUR_S)
 
-    def by_hour(times_s: NDArray[np.float64]) -> NDArray[np.int64]:
+    def by_hour(times_s: Sequence[float]) -> NDArray[np.int64]:
         return np.histogram(times_s, hours)[0]
 
+    placed = [
+        (at_s, node)
+        for at_s, node, kind in zip(trace.placed_s, trace.placed_on, trace.placed_type, strict=True)
+        if kind == BAD_TYPE
+    ]
     return Course(
-        failed=by_hour(np.array(trace.failed_s)),
-        placed=by_hour(placed_s),
-        on_bad=by_hour(placed_s[_is_bad(scene, trace.placed_s, trace.placed_on)]),
-        on_repaired=by_hour(placed_s[placed_on == scene.bad[0]]),
+        failed=by_hour(trace.failed_s),
+        placed=by_hour([at_s for at_s, _ in placed]),
+        on_bad=by_hour([at_s for at_s, node in placed if _is_bad(scene, node, BAD_TYPE, at_s)]),
     )
 
 
 def figures(scene: Scene, trace: Trace) -> Figures:
     """The figures of one simulation."""
     placed_s, placed_on = np.array(trace.placed_s), np.array(trace.placed_on, np.intp)
-    is_type = np.array(trace.failed_type, np.intp) == BAD_TYPE
-    until = afterwards = possible = 0
-    for node in scene.bad:
-        bad_until_s = scene.repair_s if node == scene.bad[0] else scene.length_s
-        here = placed_on[placed_s < bad_until_s] == node
-        avoided = avoided_from(here)
-        until += int(here[:avoided].sum())
-        afterwards += int(here[avoided:].sum())
-        possible += len(here) - avoided
-    since = placed_s >= scene.repair_s
-    repaired_here, repaired_s = placed_on[since] == scene.bad[0], placed_s[since] - scene.repair_s
-    left_s = scene.length_s - scene.repair_s
-    tried_s = float(repaired_s[repaired_here][0]) if repaired_here.any() else left_s
-    use = in_use_from(repaired_here)
+    placed_type = np.array(trace.placed_type, np.intp)
+    until, returns = [], []
+    for fault in scene.of_nodes:
+        of_type = placed_type == fault.pod_type
+        during = of_type & (placed_s >= fault.from_s) & (placed_s < fault.until_s)
+        here = placed_on[during] == fault.node
+        until.append(int(here[: avoided_from(here)].sum()))
+        end_s = min(
+            (o.from_s for o in scene.of_nodes if _is_same(o, fault) and o.from_s > fault.from_s), default=scene.length_s
+        )
+        if fault.until_s < end_s:
+            since = of_type & (placed_s >= fault.until_s) & (placed_s < end_s)
+            use = in_use_from(placed_on[since] == fault.node)
+            used_s = end_s if use is None else float(placed_s[since][use])
+            returns.append(Return(used_s - fault.until_s, use is None))
+    kinds = Counter(
+        "stray" if (fault := scene.fault(node, kind, at_s)) is None else fault.kind
+        for at_s, node, kind in zip(trace.failed_s, trace.failed_on, trace.failed_type, strict=True)
+    )
     return Figures(
-        until_avoided=until / len(scene.bad),
-        share_afterwards=PERCENT * BAD_NODES * afterwards / possible if possible else 0.0,
-        tried_again=tried_s / HALF_LIFE_S,
-        in_use_again=(left_s if use is None else float(repaired_s[use])) / HALF_LIFE_S,
-        never_in_use=float(use is None),
+        until_avoided=float(np.mean(until)),
+        returns=tuple(returns),
         failed_runs=float(len(trace.failed_s)),
-        failed_on_bad=float(np.count_nonzero(_is_bad(scene, trace.failed_s, trace.failed_on) & is_type)),
+        failed_on_bad=float(sum(kinds[kind] for kind in {one.kind for one in scene.of_nodes})),
+        failed_by_kind=dict(kinds),
         spread=PERCENT * float(np.mean(trace.spread)),
         largest_share=PERCENT * trace.largest_share,
-        pods_a_turn=len(placed_s) / NODES / (scene.length_s / HALF_LIFE_S),
+        pods_a_turn=float(np.count_nonzero(placed_type == BAD_TYPE)) / NODES / (scene.length_s / HALF_LIFE_S),
     )
 
 
-def _is_bad(scene: Scene, times_s: Sequence[float], nodes: Sequence[int]) -> NDArray[np.bool_]:
-    """Whether each of these nodes was bad at its time."""
-    times, on = np.array(times_s), np.array(nodes, np.intp)
-    is_bad: NDArray[np.bool_] = np.isin(on, scene.bad) & ~((on == scene.bad[0]) & (times >= scene.repair_s))
-    return is_bad
+def median_return_s(returns: Sequence[Return]) -> float:
+    """By Kaplan and Meier: what was not seen to the end counts for as long as it was seen; infinite where more than
+    half were not back while anybody looked.
+    """
+    left, survive = len(returns), 1.0
+    for one in sorted(returns, key=lambda one: (one.after_s, one.is_censored)):
+        if not one.is_censored:
+            survive *= 1 - 1 / left
+        left -= 1
+        if survive <= 0.5:
+            return one.after_s
+    return math.inf
+
+
+def part_never_back(returns: Sequence[Return]) -> float:
+    """The part of the repaired pairs that were not in use again by the end."""
+    return sum(one.is_censored for one in returns) / len(returns) if returns else 0.0
+
+
+def _is_same(one: Fault, other: Fault) -> bool:
+    return (one.node, one.pod_type) == (other.node, other.pod_type)
+
+
+def _is_bad(scene: Scene, node: int, pod_type: int, at_s: float) -> bool:
+    fault = scene.fault(node, pod_type, at_s)
+    return fault is not None and fault.node >= 0
 
 
 def avoided_from(here: NDArray[np.bool_]) -> int:

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from tests.bench.rewards.scene import HALF_LIFE_S, HOUR_S, NODES, REPAIR_S
+from tests.bench.rewards.scene import HALF_LIFE_S, HOUR_S, REPAIRED_S, ROUGH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,17 +28,15 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     """One column of panels a load. The same runs give the same bytes."""
     loads = list(dict.fromkeys(run.load for run in runs))
     with mpl.rc_context({"svg.hashsalt": "kubesteer", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(4 * len(loads), 8), layout="constrained")
-        panels = figure.subplots(3, len(loads), sharex=True, squeeze=False)
+        figure = Figure(figsize=(4 * len(loads), 6), layout="constrained")
+        panels = figure.subplots(2, len(loads), sharex=True, squeeze=False)
         for column, load in enumerate(loads):
             ours = [run for run in runs if run.load == load]
-            panels[0][column].set_title(f"{load} load")
+            panels[0][column].set_title("rough weather" if load == ROUGH else f"{load} load")
             _panel(panels[0][column], ours, "failed runs so far", _failed)
             _panel(panels[1][column], ours, "% of its pods on bad nodes", _on_bad)
-            _panel(panels[2][column], ours, "repaired node, of an even share", _on_repaired)
-            panels[2][column].axhline(1.0, color="grey", linewidth=0.6)
-            panels[2][column].set_xlabel("half-lives")
-        figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+            panels[1][column].set_xlabel("half-lives")
+        figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
         figure.savefig(path, metadata={"Date": None})
 
 
@@ -50,10 +48,6 @@ def _on_bad(course: Course) -> Floats:
     return 100 * _part(course.on_bad, course.placed)
 
 
-def _on_repaired(course: Course) -> Floats:
-    return NODES * _part(course.on_repaired, course.placed)
-
-
 def _part(some: NDArray[np.int64], of_all: NDArray[np.int64]) -> Floats:
     """A moving part: of some hours' pods, since single hours have few."""
     window = np.ones(_SMOOTHED_H)
@@ -63,7 +57,8 @@ def _part(some: NDArray[np.int64], of_all: NDArray[np.int64]) -> Floats:
 
 def _panel(axes: Axes, runs: Sequence[Run], title: str, of: Callable[[Course], Floats]) -> None:
     axes.set_ylabel(title)
-    axes.axvline(REPAIR_S / HALF_LIFE_S, color="grey", linestyle=":", linewidth=1)
+    for when_s in REPAIRED_S:
+        axes.axvline(when_s / HALF_LIFE_S, color="grey", linestyle=":", linewidth=1)
     for contender in dict.fromkeys(run.contender for run in runs):
         lines = np.array([of(run.course) for run in runs if run.contender == contender])
         hours = (np.arange(lines.shape[1]) + 1) * HOUR_S / HALF_LIFE_S

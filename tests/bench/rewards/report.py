@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.bench.report import table
-from tests.bench.rewards.aims import Aim, estimate
+from tests.bench.rewards.aims import Aim, back, estimate, never_back, regret
 from tests.bench.rewards.notes import METHOD, WHY
-from tests.bench.rewards.scene import LOADS
+from tests.bench.rewards.scene import LOADS, ROUGH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 HEADING = "## How good it is: `make bench-rewards`"
 _COLUMNS = (
     ("until_avoided", "pods on a bad node until it is avoided", 1),
-    ("share_afterwards", "% of the type's pods on bad nodes afterwards", 2),
-    ("tried_again", "repaired node tried again, half-lives", 2),
-    ("in_use_again", "in use again, half-lives", 2),
-    ("never_in_use", "not in use by the end, part of the seeds", 2),
     ("failed_runs", "failed runs", 0),
-    ("failed_on_bad", "of which on bad nodes", 0),
+    ("failed_on_bad", "of which on bad nodes", 1),
     ("spread", "spread of fullness, points", 2),
     ("largest_share", "largest share on one node, %", 1),
 )
 """Of Figures: name, heading, digits."""
+_RETURNS = (
+    "regret, failed runs",
+    "repaired node in use again, half-lives, median",
+    "not by the end, % of repaired nodes",
+)
 
 
 def section(runs: Sequence[Run], aims: Sequence[Aim], when: str) -> str:
@@ -36,7 +37,7 @@ def section(runs: Sequence[Run], aims: Sequence[Aim], when: str) -> str:
     met = sum(aim.met for aim in aims)
     loads = dict.fromkeys(run.load for run in runs)
     rates = "; ".join(
-        f"{load} load {LOADS[load]:.0%} of the CPU, {_pods_a_turn(runs, load):.1f} pods of the type a node and half-life"
+        f"{load} {'weather' if load == ROUGH else 'load'} {LOADS[load]:.0%} of the CPU, {_pods_a_turn(runs, load):.1f} pods of the type a node and half-life"
         for load in loads
     )
     parts = [
@@ -53,8 +54,9 @@ def section(runs: Sequence[Run], aims: Sequence[Aim], when: str) -> str:
         *(["### Missed aims, and why", "", WHY, ""] if met < len(aims) else []),
         "### Figures",
         "",
-        table(("load", "", *(heading for _, heading, _ in _COLUMNS)), _figures(runs)),
+        table(("load", "", *(heading for _, heading, _ in _COLUMNS), *_RETURNS), _figures(runs)),
         "",
+        *_rough(runs),
         "### How it is measured",
         "",
         METHOD,
@@ -63,10 +65,12 @@ def section(runs: Sequence[Run], aims: Sequence[Aim], when: str) -> str:
 
 
 def _aim(aim: Aim) -> tuple[str, ...]:
-    digits, unit = (0, f" {aim.unit}") if aim.unit == "%" else (2, f" {aim.unit}".rstrip())
-    measured = aim.figure.text(digits) if aim.figure.low < aim.figure.high else f"{aim.figure.mean:.{digits}f}"
-    verdict = "met" if aim.met else "missed"
-    return aim.load, aim.contender, aim.what, measured, f"≤ {aim.bound:g}{unit}", verdict
+    digits = 1 if aim.unit == "%" else 2
+    return aim.load, aim.contender, aim.what, aim.figure.text(digits), f"≤ {aim.bound:g} {aim.unit}", _verdict(aim)
+
+
+def _verdict(aim: Aim) -> str:
+    return "met" if aim.met else "missed"
 
 
 def _figures(runs: Sequence[Run]) -> list[tuple[str, ...]]:
@@ -77,8 +81,30 @@ def _figures(runs: Sequence[Run]) -> list[tuple[str, ...]]:
                 estimate(runs, load, contender, lambda one, name=name: getattr(one, name)).text(digits)  # type: ignore[misc]
                 for name, _, digits in _COLUMNS
             ]
-            rows.append((load, contender, *cells))
+            told = (
+                regret(runs, load, contender).text(1),
+                back(runs, load, contender).text(2),
+                never_back(runs, load, contender).text(1),
+            )
+            rows.append((load, contender, *cells, *told))
     return rows
+
+
+def _rough(runs: Sequence[Run]) -> list[str]:
+    """Failed runs by kind of fault, where there are several kinds."""
+    rough = [run for run in runs if run.load == ROUGH]
+    kinds = sorted({kind for run in rough for kind in run.figures.failed_by_kind})
+    rows = [
+        (
+            contender,
+            *(
+                estimate(rough, ROUGH, contender, lambda one, kind=kind: float(one.failed_by_kind.get(kind, 0))).text(1)  # type: ignore[misc]
+                for kind in kinds
+            ),
+        )
+        for contender in dict.fromkeys(run.contender for run in rough)
+    ]
+    return ["### Failed runs by kind of fault, in rough weather", "", table(("", *kinds), rows), ""] if rough else []
 
 
 def _pods_a_turn(runs: Sequence[Run], load: str) -> float:

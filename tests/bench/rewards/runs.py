@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tests.bench.rewards.world import Trace
 
 
-FIRST_SEED = 1000
+FIRST_SEED = 2000
 """Defaults were chosen by what came of the seeds from 0 on; what is reported comes of others."""
 
 
@@ -38,7 +39,7 @@ class Run:
 def simulate(contender: Contender, scene: Scene, seed: int) -> Trace:
     """One simulation from beginning to end."""
     nodes = scenes.node_table()
-    return World(scene, Engine(contender.policy()), nodes, contender.mind(nodes, seed)).run()
+    return World(scene, Engine(contender.policy()), nodes, contender.mind(nodes, scene, seed)).run()
 
 
 def measure(loads: Sequence[str], seeds: int, progress: Callable[[str], None]) -> list[Run]:
@@ -54,6 +55,7 @@ def measure(loads: Sequence[str], seeds: int, progress: Callable[[str], None]) -
 
 
 def _run(load: str, contender: str, seed: int) -> Run:
-    scene = scenes.draw(scenes.LOADS[load], seed)
+    gc.disable()  # a process does a few simulations of a few seconds each, and ends
+    scene = scenes.draw(load, seed)
     trace = simulate(contenders()[contender], scene, seed)
     return Run(load, contender, seed, figures(scene, trace), course(scene, trace))

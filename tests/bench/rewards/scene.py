@@ -17,22 +17,33 @@ from kubesteer.model.requests import PodRequests
 from kubesteer.placement.table import NodeTable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
+START_S = 1_700_000_000.0
+"""Unix seconds at which every simulation begins: records know no time before 1970."""
 HOUR_S = 3600.0
 HALF_LIFE_S = 6 * HOUR_S
 """kubesteer's default, and the unit in which times are told."""
 NODES = 50
+STRAY_FAIL_RATE = 0.005
+"""Of runs without a fault: something always fails."""
+LENGTH_S = 6 * HALF_LIFE_S
+LOADS = {"low": 0.30, "middle": 0.60, "high": 0.85, "rough": 0.60}
+"""Part of the cluster's CPU that pods ask for on average; "rough" has every kind of fault, and bursts."""
+ROUGH = "rough"
+
 BAD_NODES = 5
 FAIL_RATE = 0.6
 """Of the bad type's runs on a bad node."""
-STRAY_FAIL_RATE = 0.005
-"""Of all other runs: something always fails."""
-LENGTH_S = 6 * HALF_LIFE_S
-REPAIR_S = LENGTH_S / 2
-"""When the first of the bad nodes becomes good."""
-LOADS = {"low": 0.30, "middle": 0.60, "high": 0.85}
-"""Part of the cluster's CPU that pods ask for on average."""
+REPAIRED_S = (1.0 * HALF_LIFE_S, 3.0 * HALF_LIFE_S)
+"""Each bad node becomes good at some time between these; half of the simulation is left after the last."""
+WEAK_RATES, STRONG_RATES = (0.1, 0.3), (0.5, 0.9)
+OUTAGES, OUTAGE_S, OUTAGE_RATE = 3, 1200.0, 0.8
+"""What a type needs is away: its runs fail on every node for a while."""
+BURST, BURST_SHARE = 30, 0.3
+"""So many pods of one type at once, and the part of all pods that come so."""
 
 CRASH_MEAN_S = 120.0
 BACK_OFF_S, LONGEST_BACK_OFF_S, BACK_OFF_RESET_S = 10.0, 300.0, 600.0
@@ -80,16 +91,27 @@ TYPES = (
     PodType("report", 0.10, 1000, 6 * _GI, (50 * _MBPS, 50 * _MBPS), 0.5 * HOUR_S, job=True),
     PodType("proxy", 0.10, 1000, 1 * _GI, (1500 * _MBPS, 1500 * _MBPS), 2.0 * HOUR_S),
 )
-BAD_TYPE = 0
-"""Index of the type for which some nodes are bad."""
+BAD_TYPE, OTHER_BAD_TYPES = 0, (1, 3)
+"""Indices of the types that faults are about: checkout; search and encode beside it where a node is bad for several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Runs of a type that start on a node between two times fail at this rate. node: -1 is every node."""
+
+    kind: str
+    node: int
+    pod_type: int
+    rate: float
+    from_s: float
+    until_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
     """One simulated time: what comes when, and its luck. Arrays are by pod in order of arrival; times in seconds.
 
-    fails, crash_s: (pods, runs) a number 0..1 to be held against the node's fail rate, and how long a run that fails
-    lasts. bad: rows of the bad nodes; the first is repaired at repair_s.
+    fails, crash_s: (pods, runs) a number 0..1 to be held against the fail rate, and how long a run that fails lasts.
     """
 
     arrival_s: NDArray[np.float64]
@@ -98,30 +120,49 @@ class Scene:
     start_up_s: NDArray[np.float64]
     fails: NDArray[np.float32]
     crash_s: NDArray[np.float32]
-    bad: tuple[int, ...]
+    faults: tuple[Fault, ...]
     length_s: float
-    repair_s: float
 
     def luck(self, pod: int, run: int) -> tuple[float, float]:
         """The run's number to hold against the fail rate, and how long it lasts if it fails."""
         return float(self.fails[pod, run % _RUNS]), float(self.crash_s[pod, run % _RUNS])
 
+    def fault(self, node: int, pod_type: int, now_s: float) -> Fault | None:
+        """Of runs that start now; a node's own before one of all nodes."""
+        for one in self.faults:
+            if one.pod_type == pod_type and one.node in {node, -1} and one.from_s <= now_s < one.until_s:
+                return one
+        return None
+
     def fail_rate(self, node: int, pod_type: int, now_s: float) -> float:
         """Of runs that start now."""
-        is_bad = pod_type == BAD_TYPE and node in self.bad and not (node == self.bad[0] and now_s >= self.repair_s)
-        return FAIL_RATE if is_bad else STRAY_FAIL_RATE
+        fault = self.fault(node, pod_type, now_s)
+        return STRAY_FAIL_RATE if fault is None else fault.rate
+
+    @property
+    def of_nodes(self) -> tuple[Fault, ...]:
+        """Faults of single nodes: those that a learner can do something about."""
+        return tuple(one for one in self.faults if one.node >= 0)
 
 
-def draw(load: float, seed: int, *, length_s: float = LENGTH_S, repair_s: float = REPAIR_S) -> Scene:
-    """Poisson arrivals at the rate that asks for `load` of the CPU on average; lives and start-ups are log-normal."""
-    random = np.random.default_rng((seed, round(load * 1000)))
+def draw(load: str, seed: int, *, length_s: float = LENGTH_S) -> Scene:
+    """Arrivals at the rate that asks for that part of the CPU on average; lives and start-ups are log-normal.
+
+    Arrivals are Poisson, in rough weather some of them bursts.
+    """
+    random = np.random.default_rng((seed, round(LOADS[load] * 1000)))
     share = np.array([one.share for one in TYPES])
     cpu_s_a_pod = sum(one.share * one.cpu_m * one.life_s for one in TYPES)
-    rate_per_s = load * NODES * node(0).cpu_m / cpu_s_a_pod
+    rate_per_s = LOADS[load] * NODES * node(0).cpu_m / cpu_s_a_pod
     arrival_s = np.cumsum(random.exponential(1 / rate_per_s, int(rate_per_s * length_s * 1.2) + 100))
     arrival_s = arrival_s[arrival_s < length_s]
     pods = len(arrival_s)
     type_of = random.choice(len(TYPES), pods, p=share / share.sum())
+    if load == ROUGH:
+        for first in random.choice(pods, round(pods * BURST_SHARE / BURST), replace=False).tolist():
+            together = slice(first, first + BURST)
+            arrival_s[together], type_of[together] = arrival_s[first], type_of[first]
+        arrival_s.sort()
     mean_life_s = np.array([one.life_s for one in TYPES])[type_of]
     return Scene(
         arrival_s=arrival_s,
@@ -130,10 +171,34 @@ def draw(load: float, seed: int, *, length_s: float = LENGTH_S, repair_s: float 
         start_up_s=random.lognormal(np.log(START_UP_S), START_UP_SIGMA, pods),
         fails=random.random((pods, _RUNS), np.float32),
         crash_s=CRASH_MEAN_S * random.standard_exponential((pods, _RUNS), np.float32),
-        bad=tuple(random.choice(NODES, BAD_NODES, replace=False).tolist()),
+        faults=tuple(_rough(random) if load == ROUGH else _plain(random)),
         length_s=length_s,
-        repair_s=repair_s,
     )
+
+
+def _plain(random: np.random.Generator) -> Iterator[Fault]:
+    """Some nodes are bad for one type from the start, each until somebody repairs it."""
+    for row in random.choice(NODES, BAD_NODES, replace=False).tolist():
+        yield Fault("plain", row, BAD_TYPE, FAIL_RATE, 0.0, float(random.uniform(*REPAIRED_S)))
+
+
+def _rough(random: np.random.Generator) -> Iterator[Fault]:
+    """Strong and weak faults, nodes that are bad for several types, one that comes back, and outages of everything."""
+    rows = random.choice(NODES, 9, replace=False).tolist()
+    for kind, some, rates in (("strong", rows[:2], STRONG_RATES), ("weak", rows[2:5], WEAK_RATES)):
+        for row in some:
+            until_s = float(random.uniform(*REPAIRED_S))
+            yield Fault(kind, row, BAD_TYPE, float(random.uniform(*rates)), 0.0, until_s)
+    for row in rows[5:7]:
+        until_s = float(random.uniform(*REPAIRED_S))
+        for pod_type in (BAD_TYPE, *OTHER_BAD_TYPES):
+            yield Fault("several types", row, pod_type, FAIL_RATE, 0.0, until_s)
+    for row in rows[7:]:
+        good_s = float(random.uniform(0.5, 1.0)) * HALF_LIFE_S
+        yield Fault("comes back", row, BAD_TYPE, FAIL_RATE, 0.0, good_s)
+        yield Fault("comes back", row, BAD_TYPE, FAIL_RATE, good_s + 1.5 * HALF_LIFE_S, LENGTH_S)
+    for begin_s in random.uniform(0.0, LENGTH_S, OUTAGES).tolist():
+        yield Fault("outage", -1, BAD_TYPE, OUTAGE_RATE, begin_s, begin_s + OUTAGE_S)
 
 
 def node_table() -> NodeTable:

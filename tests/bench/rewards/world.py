@@ -21,13 +21,11 @@ from kubesteer.placement.candidates import Circumstances, from_table
 from kubesteer.placement.engine import Engine
 from kubesteer.placement.table import NETWORK, NodeTable
 from tests.bench.rewards import scene as scenes
-from tests.bench.rewards.scene import BAD_TYPE, NODES, TYPES, Scene
+from tests.bench.rewards.scene import BAD_TYPE, NODES, START_S, TYPES, Scene
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-START_S = 1_700_000_000.0
-"""Unix seconds at which every simulation begins: records know no time before 1970."""
 FLUSH_S = 1.0
 """The agents' `flush_s`: changes are written together after this."""
 SPREAD_EVERY_S = 900.0
@@ -59,13 +57,15 @@ class Mind(Protocol):
 class Trace:
     """What happened. Times are seconds from the start.
 
-    placed_s, placed_on: each pod of the bad type that got a node. failed_s, failed_on, failed_type: each failed run.
+    placed_s, placed_on, placed_type: each pod that got a node. failed_s, failed_on, failed_type: each failed run; the
+    time is when it started, since faults are told by it.
     spread: at every look, by resource the standard deviation of fullness over the nodes. largest_share: of the running
     pods of the bad type on one node, at its highest. never_placed: pods of any type still waiting at the end.
     """
 
     placed_s: list[float] = field(default_factory=list)
     placed_on: list[int] = field(default_factory=list)
+    placed_type: list[int] = field(default_factory=list)
     failed_s: list[float] = field(default_factory=list)
     failed_on: list[int] = field(default_factory=list)
     failed_type: list[int] = field(default_factory=list)
@@ -160,10 +160,11 @@ class World:
 
     def _start(self, number: int, summary: PodSummary, node: int) -> None:
         kind = int(self._scene.type_of[number])
-        self._table.put_pod(replace(summary, node=self._table.names[node]))
+        self._table.put_pod(replace(summary, node=self._table.names[node], placed_s=self._unix_s))
+        self._trace.placed_s.append(self._now_s)
+        self._trace.placed_on.append(node)
+        self._trace.placed_type.append(kind)
         if kind == BAD_TYPE:
-            self._trace.placed_s.append(self._now_s)
-            self._trace.placed_on.append(node)
             self._here[node] += 1
             if self._here.sum() >= FEWEST_FOR_SHARE:
                 self._trace.largest_share = max(self._trace.largest_share, float(self._here.max() / self._here.sum()))
@@ -202,7 +203,7 @@ class World:
     def _crash(self, pod: _Pod, run: int, ran_s: float) -> None:
         if pod.gone:
             return
-        self._trace.failed_s.append(self._now_s)
+        self._trace.failed_s.append(self._now_s - ran_s)
         self._trace.failed_on.append(pod.node)
         self._trace.failed_type.append(int(self._scene.type_of[pod.number]))
         pod.runs = replace(pod.runs, containers=(self._ended(pod, 1, "Error"),))
