@@ -33,6 +33,7 @@ from extender.metrics import Metrics
 from extender.node_states import NodeStates
 from extender.observing import teller
 from extender.parents import FreshParents
+from extender.repairs import Repairs
 from extender.reward_stores import node_state_source, reward_source
 from extender.rewards import RewardView
 from extender.routes.access import AccessMiddleware
@@ -117,8 +118,12 @@ def build(
     """
     policy = settings.policy()
     metrics = Metrics()
+    repairs = Repairs(unix_s)
     state = ClusterState(
-        len(policy.network), charge_ttl_s=settings.score.charge_ttl_s, on_observed=teller(metrics, log)
+        len(policy.network),
+        charge_ttl_s=settings.score.charge_ttl_s,
+        on_observed=teller(metrics, log),
+        on_node=repairs.told,
     )
     table = RewardTable(settings.rewards.belief())
     parents = FreshParents(table, unix_s=unix_s)
@@ -132,6 +137,7 @@ def build(
         stale_after_s=settings.rewards.stale_after_s,
         sample_seed=settings.rewards.sample_seed if settings.rewards.choice == "thompson" else None,
         probation=settings.rewards.probation(),
+        repaired_s=repairs.seen_s,
     )
     tasks = Tasks(
         log,

@@ -12,7 +12,7 @@ import numpy as np
 
 from kubesteer.placement.candidates import Opinion
 from kubesteer.placement.table import stable_hash
-from kubesteer.rewards.probation import all_open, believed_bad, shut_until, standings
+from kubesteer.rewards.probation import all_open, believed_bad, cut_short, shut_until, standings
 from kubesteer.rewards.sampling import beta_samples
 
 if TYPE_CHECKING:
@@ -40,14 +40,19 @@ class RewardView:
         stale_after_s: float,
         sample_seed: int | None = None,
         probation: Probation | None = None,
+        repaired_s: Callable[[Sequence[str]], NDArray[np.float64]] | None = None,
     ) -> None:
-        """sample_seed: choose by Thompson samples of this seed. probation: by this rule. Neither: by the mean."""
+        """sample_seed: choose by Thompson samples of this seed. probation: by this rule. Neither: by the mean.
+
+        repaired_s: when nodes, by name, last showed a sign of repair, -inf where they did not; None: nobody knows.
+        """
         self.rewards = rewards
         self.source = source
         self._nodes = nodes
         self._stale_after_s = stale_after_s
         self._sample_seed = sample_seed
         self._probation = probation
+        self._repaired_s = repaired_s
         self._versions = (-1, -1)
         self._column_of_row: NDArray[np.intp] = np.zeros(0, np.intp)
 
@@ -68,7 +73,15 @@ class RewardView:
             self._join()
         # The last entry answers for -1.
         columns = self._column_of_row[rows]
-        return self._opinion(columns, pod, now_s, lambda: rows, lambda: self._nodes.name_hash.take(rows))
+        nodes = self._nodes
+        return self._opinion(
+            columns,
+            pod,
+            now_s,
+            lambda place: nodes.names[rows[place]] if rows[place] >= 0 else "",
+            lambda: rows,
+            lambda: nodes.name_hash.take(rows),
+        )
 
     def _join(self) -> None:
         """Columns of rows: of those with another name, or of all where columns moved."""
@@ -87,14 +100,22 @@ class RewardView:
         if self.is_neutral():
             return None
         columns = self.rewards.columns(names)
-        return self._opinion(columns, pod, now_s, lambda: self._nodes.find(names), lambda: _hashes(names))
+        return self._opinion(
+            columns, pod, now_s, names.__getitem__, lambda: self._nodes.find(names), lambda: _hashes(names)
+        )
 
     def _opinion(
-        self, columns: Rows, pod: PodSummary, now_s: float, rows: Callable[[], Rows], hashes: Callable[[], Hashes]
+        self,
+        columns: Rows,
+        pod: PodSummary,
+        now_s: float,
+        name_at: Callable[[int], str],
+        rows: Callable[[], Rows],
+        hashes: Callable[[], Hashes],
     ) -> Opinion:
         """The pod is the decision: filter, prioritize and a later attempt of the same pod draw the same sample.
 
-        rows: of the nodes in the node table; hashes: of their names.
+        name_at: of the node at a place; rows: of all in the node table; hashes: of their names.
         """
         beliefs = self.rewards.read(pod.pod_type, columns, now_s=now_s)
         if self._probation is not None:
@@ -103,6 +124,10 @@ class RewardView:
             if not bad.any():
                 return Opinion(*beliefs, None, all_open(beliefs))
             until_s = shut_until(records, self._probation, hashes(), stable_hash(pod.pod_type))
+            if self._repaired_s is not None:
+                repaired_s, some = np.full(len(bad), -np.inf), np.flatnonzero(bad)
+                repaired_s[some] = self._repaired_s([name_at(place) for place in some.tolist()])
+                until_s = cut_short(until_s, records, repaired_s)
             newest_s = self._nodes.newcomers.newest_s(pod.pod_type, rows(), now_s, without=pod.uid)
             return Opinion(*beliefs, None, standings(beliefs, records, bad, until_s, newest_s, now_s))
         sample = None

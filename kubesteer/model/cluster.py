@@ -38,6 +38,7 @@ class NodeSummary:
     """One node: allocatable millicores, bytes and bit/s by direction (NO_CAPACITY where it publishes none).
 
     fault says what on the node object cannot be used; such a node takes no pod until that is mended.
+    made: its boot and its kubelet's version, empty where the object does not tell; cordoned: spec.unschedulable.
     """
 
     name: str
@@ -47,6 +48,8 @@ class NodeSummary:
     ready: bool = True
     fault: str | None = None
     measured: MeasuredTraffic | None = None
+    made: str = ""
+    cordoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +179,15 @@ def summarise_node(node: objects.Node, network: Sequence[NetworkResource]) -> No
             network_bps=tuple(_capacity(allocatable, resource) for resource in network),
             ready=_is_ready(node.status.conditions if node.status else None),
             measured=_measured((node.metadata.annotations or {}).get(MEASURED_ANNOTATION), network),
+            made=_made(node.status.node_info if node.status else None),
+            cordoned=bool(node.spec and node.spec.unschedulable),
         )
     except InvalidQuantity as exc:
         return NodeSummary(name=name, network_bps=(NO_CAPACITY,) * len(network), fault=str(exc))
+
+
+def _made(info: objects.NodeInfo | None) -> str:
+    return f"{info.boot_id}|{info.kubelet_version}" if info is not None and info.boot_id else ""
 
 
 def _capacity(allocatable: objects.Quantities, resource: NetworkResource) -> int:

@@ -156,6 +156,22 @@ class Pod(Protocol):
     def status(self) -> PodStatus | None: ...
 
 
+class NodeInfo(Protocol):
+    """`status.nodeInfo` of a node."""
+
+    @property
+    def boot_id(self) -> str: ...
+    @property
+    def kubelet_version(self) -> str: ...
+
+
+class NodeSpec(Protocol):
+    """`spec` of a node."""
+
+    @property
+    def unschedulable(self) -> bool | None: ...
+
+
 class NodeStatus(Protocol):
     """`status` of a node."""
 
@@ -163,6 +179,8 @@ class NodeStatus(Protocol):
     def allocatable(self) -> Quantities | None: ...
     @property
     def conditions(self) -> Sequence[Condition] | None: ...
+    @property
+    def node_info(self) -> NodeInfo | None: ...
 
 
 class Node(Protocol):
@@ -170,5 +188,7 @@ class Node(Protocol):
 
     @property
     def metadata(self) -> Metadata: ...
+    @property
+    def spec(self) -> NodeSpec | None: ...
     @property
     def status(self) -> NodeStatus | None: ...

@@ -26,8 +26,10 @@ class ClusterState:
         *,
         charge_ttl_s: float,
         on_observed: Callable[[ObservedPlacement], object] = lambda _: None,
+        on_node: Callable[[NodeSummary], object] = lambda _: None,
     ) -> None:
-        """on_observed is told where each pod went that was only observed."""
+        """on_observed is told where each pod went that was only observed, on_node each node that is put."""
+        self._on_node = on_node
         self.table = NodeTable(directions)
         self.promises = Promises(self.table, ttl_s=charge_ttl_s)
         self.offers = Offers()
@@ -36,6 +38,7 @@ class ClusterState:
     def put_node(self, node: NodeSummary) -> None:
         """A node appeared or changed."""
         self.table.put_node(node)
+        self._on_node(node)
 
     def delete_node(self, name: str) -> None:
         """A node is gone."""

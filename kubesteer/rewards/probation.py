@@ -80,6 +80,12 @@ def shut_until(records: Records, rule: Probation, nodes: NDArray[np.uint64], pod
     return until_s
 
 
+def cut_short(shut_until_s: Floats, records: Records, repaired_s: Floats) -> Floats:
+    """A sign of repair after the last failure ends the time at once; repaired_s is -inf where there was none."""
+    ended: Floats = np.where(repaired_s > records.failed_s, np.minimum(shut_until_s, repaired_s), shut_until_s)
+    return ended
+
+
 def all_open(beliefs: Beliefs) -> Standings:
     """Where nothing is held against any pair."""
     count = len(beliefs.mean)

@@ -122,17 +122,32 @@ class Pod(Object):
     status: PodStatus | None = None
 
 
+class NodeInfo(Part):
+    """What runs on a node since when."""
+
+    boot_id: str = msgspec.field(default="", name="bootID")
+    kubelet_version: str = ""
+
+
+class NodeSpec(Part):
+    """What somebody wants of a node."""
+
+    unschedulable: bool | None = None
+
+
 class NodeStatus(Part):
     """What a node has."""
 
     allocatable: Amounts | None = None
     capacity: Amounts | None = None
     conditions: list[Condition] | None = None
+    node_info: NodeInfo | None = None
 
 
 class Node(Object):
     """A node."""
 
+    spec: NodeSpec | None = None
     status: NodeStatus | None = None
 
 
