@@ -91,7 +91,6 @@ async def test_parents_follow_a_changed_record_within_seconds_and_age_is_unknown
     async with running(built):
         for record in ONE_BAD:
             built.store.put_entry(encode_key(built.store.prefix, record.node, "web"), encode_value(record))
-        assert {one["reward"] for one in (await built.explain(db, NAMES)).values()} == {0.5}
         await until(lambda: len(ONE_BAD) <= built.parts.reward_table.changes == built.parts.parents._changes)
         told = await built.explain(db, NAMES)
     assert told["n0"]["reward"] < told["n1"]["reward"] - 0.2
