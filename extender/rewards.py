@@ -121,7 +121,7 @@ class RewardView:
         if self._probation is not None:
             records = self.rewards.records(pod.pod_type, columns)
             bad = believed_bad(beliefs, records, self.rewards.belief.prior_evidence, self._probation.short_by)
-            if not bad.any():
+            if not records.failed_s.any():
                 return Opinion(*beliefs, None, all_open(beliefs))
             until_s = shut_until(records, self._probation, hashes(), stable_hash(pod.pod_type))
             if self._repaired_s is not None:

@@ -102,12 +102,16 @@ def standings(
 ) -> Standings:
     """What each pair may get now.
 
-    One that is shut or tried counts 0, so that it gets a pod only where nothing better takes it; one on probation
-    counts as if it were new; any other by its mean. newest_pod_s: when the newest of the type's pods came to the
+    One that is shut or tried counts 0, so that it gets a pod only where nothing better takes it. One whose time is over
+    counts as much as the best, on probation or open again: what is left of its old failures would keep pods away from a
+    node that was repaired. Any other by its mean. newest_pod_s: when the newest of the type's pods came to the
     node, -inf where none did lately: while the record tells of nothing since, that pod is the one that tries.
     """
+    is_over = now_s >= shut_until_s
     is_tried = newest_pod_s + _SAME_SECOND_S > records.time_s
-    held = np.where(now_s < shut_until_s, Standing.SHUT, np.where(is_tried, Standing.TRIED, Standing.ON_PROBATION))
+    held = np.where(is_over, np.where(is_tried, Standing.TRIED, Standing.ON_PROBATION), Standing.SHUT)
     state = np.where(bad, held, Standing.OPEN).astype(np.int8)
-    reward = np.where(bad, np.where(state == Standing.ON_PROBATION, beliefs.prior, 0.0), beliefs.mean)
+    best = np.maximum(beliefs.prior, beliefs.mean.max(where=~bad, initial=0.0))
+    forgiven = np.where(is_over & (records.failed_s > 0), best, beliefs.mean)
+    reward = np.where((state == Standing.SHUT) | (state == Standing.TRIED), 0.0, forgiven)
     return Standings(state, np.where(bad, shut_until_s, -np.inf), reward)

@@ -119,7 +119,9 @@ def test_a_nodes_jitter_is_the_same_whichever_candidates_are_asked_about_with_it
     ("until_s", "newest_pod_s", "state", "reward"),
     [
         pytest.param(NOW_S + 1, -np.inf, Standing.SHUT, 0.0, id="shut"),
-        pytest.param(NOW_S, -np.inf, Standing.ON_PROBATION, 0.95, id="the time is over: as good as a new one"),
+        pytest.param(
+            NOW_S, -np.inf, Standing.ON_PROBATION, 0.95, id="the time is over: its prior, where no other is better"
+        ),
         pytest.param(NOW_S, 499.0 - 1, Standing.ON_PROBATION, 0.95, id="a pod of before the last outcome"),
         pytest.param(NOW_S, 500.0, Standing.TRIED, 0.0, id="a pod of which nothing is told yet"),
         pytest.param(NOW_S, np.inf, Standing.TRIED, 0.0, id="a pod that is on its way"),
@@ -152,3 +154,14 @@ def test_a_pair_that_is_not_believed_bad_is_open_and_scored_by_its_mean_whatever
 def test_measures_out_of_range_are_told(field: str, value: float, told: str) -> None:
     with pytest.raises(InvalidSettings, match=told):
         Probation(**{field: value})  # type: ignore[arg-type]
+
+
+def test_a_pair_whose_time_is_over_counts_as_much_as_the_best_until_it_fails_again() -> None:
+    """The first is on probation, the second open again with what is left of old failures, the third never failed."""
+    beliefs = Beliefs(np.array([0.3, 0.8, 0.97]), np.ones(3), np.full(3, 0.9))
+    records = Records(np.zeros(3), np.ones(3), np.full(3, 500.0), np.array([500.0, 500.0, 0.0]))
+    until_s, nobody = np.full(3, NOW_S), np.full(3, -np.inf)
+    found = standings(beliefs, records, np.array([True, False, False]), until_s, nobody, NOW_S)
+    assert found.reward.tolist() == [0.97, 0.97, 0.97]
+    shut = standings(beliefs, records, np.array([True, False, False]), until_s, nobody, NOW_S - 1)
+    assert shut.reward.tolist() == [0.0, 0.8, 0.97]

@@ -167,7 +167,7 @@ async def test_probation_shuts_a_bad_node_then_lets_one_pod_at_a_time_try_it() -
         there.parts.reward_table.put(replace(record, mean=0.9, time_s=there.clock.now_s))
     told = (await there.explain(web(), NAMES))["n0"]
     assert told["learned"]["standing"] == "on probation"
-    assert told["reward"] == told["learned"]["prior"]
+    assert told["reward"] == told["learned"]["prior"], "the others' means are below it"
     offered = (await there.filter(web("first"), ["n0"]))["NodeNames"]
     assert offered == ["n0"]
     assert (await there.explain(web("first"), NAMES))["n0"]["learned"]["standing"] == "on probation", "it is that pod's"

@@ -29,8 +29,8 @@ def there(*nodes: dict[str, Any]) -> Service:
 
 
 async def standing(of: Service) -> tuple[str, float]:
-    told = (await of.explain(pod(labels={"app": "web"}), NAMES))["n0"]
-    return told["learned"]["standing"], told["reward"] - told["learned"]["prior"]
+    told = await of.explain(pod(labels={"app": "web"}), NAMES)
+    return told["n0"]["learned"]["standing"], told["n0"]["reward"] - told["n1"]["reward"]
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ async def test_a_sign_of_repair_ends_the_time_that_a_node_is_shut(before: Any, a
     assert (await standing(built))[0] == "shut"
     built.clock.move(60)
     built.put_node(after)
-    state, below_prior = await standing(built)
+    state, behind = await standing(built)
     assert state == want
-    assert (below_prior == 0) == (want == "on probation")
+    assert (behind == 0) == (want == "on probation")
 
 
 async def test_a_failure_after_the_repair_shuts_the_node_anew() -> None:
