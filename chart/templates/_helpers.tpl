@@ -35,6 +35,14 @@
 {{ if or .Values.etcd.enabled .Values.etcd.endpoints }}etcd{{ else }}memory{{ end }}
 {{- end }}
 
+{{/* etcd's members, as its --initial-cluster takes them. */}}
+{{- define "kubesteer.etcdMembers" -}}
+{{- range $number := until (int .Values.etcd.members) -}}
+{{- if $number }},{{ end -}}
+kubesteer-etcd-{{ $number }}=https://kubesteer-etcd-{{ $number }}.kubesteer-etcd-members.{{ $.Release.Namespace }}.svc:2380
+{{- end }}
+{{- end }}
+
 {{/* A YAML text by the name of its template, with values merged over it: (list $ name values). */}}
 {{- define "kubesteer.merged" -}}
 {{- $text := include (index . 1) (index . 0) -}}

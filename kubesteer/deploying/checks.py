@@ -22,7 +22,7 @@ OLDEST_KUBECTL = 28
 """The first with server-side apply, `--subresource` of patch and `create token` as they are used here."""
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _HELM_RELEASE, _HELM_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
-_ETCD_MEMBERS = 3
+_MEMBER_CLAIM = re.compile(r"data-kubesteer-etcd-(\d+)")
 _EXTENDER = ("Deployment", "kubesteer-extender")
 
 
@@ -89,6 +89,11 @@ class Facts:
         return any(each["kind"] == kind and each["metadata"]["name"] == name for each in self.things)
 
     @property
+    def etcd_members(self) -> int:
+        """How many etcd is to have; 0 where this brings none."""
+        return sum(each["spec"]["replicas"] for each in self.things if _is_etcd(each))
+
+    @property
     def brings_scheduler(self) -> bool:
         """A second one; else kubesteer is for the cluster's own."""
         return self.has("Deployment", "kubesteer-scheduler")
@@ -98,7 +103,8 @@ def judgements(facts: Facts) -> list[Judgement]:
     """Every check's, in the order in which they are best read."""
     of_cluster = [_kubectl(facts), _version(facts), *_rights(facts), *_seen(facts), _there(facts), _kinds(facts)]
     of_scheduler = [_scheduler(facts), *_configuration(facts)]
-    return [*of_cluster, *of_scheduler, _nodes(facts), _storage(facts), _image(facts), _dry_run(facts)]
+    of_etcd = [*_members(facts), _storage(facts)]
+    return [*of_cluster, *of_scheduler, _nodes(facts), *of_etcd, _image(facts), _dry_run(facts)]
 
 
 def may_go_on(found: Sequence[Judgement]) -> bool:
@@ -224,14 +230,12 @@ def _configuration(facts: Facts) -> Iterator[Judgement]:
 
 def _nodes(facts: Facts) -> Judgement:
     usable = [each for each in facts.nodes if takes_pods(each)]
-    wanted = _ETCD_MEMBERS if facts.has("StatefulSet", "kubesteer-etcd") else 1
+    wanted = max(facts.etcd_members, 1)
     said = f"{len(usable)} of {len(facts.nodes)} take pods"
     if not usable:
         return _refuse("nodes", said, "no pod of kubesteer's could run; add a node, or uncordon one")
     if len(usable) < wanted:
-        fix = (
-            f"etcd's {wanted} members want {wanted} nodes: two keep a quorum, one does not. On one node: --overlay dev"
-        )
+        fix = f"etcd's {wanted} members want {wanted} nodes: two keep a quorum, one does not; or --overlay self-signed"
         return Judgement("nodes", Level.WARN if len(usable) > 1 else Level.REFUSE, said, fix)
     return _pass("nodes", said)
 
@@ -241,6 +245,22 @@ def takes_pods(node: Mapping[str, Any]) -> bool:
     spec = node.get("spec") or {}
     shut = any(each.get("effect") in {"NoSchedule", "NoExecute"} for each in spec.get("taints") or ())
     return not spec.get("unschedulable") and not shut and condition(node, "Ready") == "True"
+
+
+def _is_etcd(thing: Thing) -> bool:
+    return thing["kind"] == "StatefulSet" and thing["metadata"]["name"] == "kubesteer-etcd"
+
+
+def _members(facts: Facts) -> Iterator[Judgement]:
+    """The members keep among their data how many they are: another number of pods would have no quorum, or two."""
+    volumes = [each["metadata"]["name"] for each in facts.there if each["kind"] == "PersistentVolumeClaim"]
+    kept = len([each for each in volumes if _MEMBER_CLAIM.fullmatch(each)])
+    there = next((each["spec"]["replicas"] for each in facts.there if _is_etcd(each)), kept)
+    if there and facts.etcd_members and there != facts.etcd_members:
+        said = f"{there} members are there, and this overlay has {facts.etcd_members}"
+        other = "three-etcd-members" if there > 1 else "self-signed"
+        fix = f"keep them (--overlay {other}), or go by docs/operations.md, `Another number of members of etcd`"
+        yield _refuse("etcd", said, fix)
 
 
 def _storage(facts: Facts) -> Judgement:

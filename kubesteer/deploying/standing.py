@@ -142,7 +142,7 @@ def _etcd(seen: Observed, workloads: Mapping[str, Thing]) -> Iterator[Remark]:
     for name in headless:
         yield True, f"{name} knows no leader: fewer than a majority of the members reach each other"
     if leaders:
-        yield False, f"{leaders[0]} leads {len(seen.members)} members that answer"
+        yield False, f"{leaders[0]} leads, members that answer: {len(seen.members)}"
     for name, text in seen.members.items():
         size = sample_sum(text, "etcd_mvcc_db_total_size_in_bytes")
         quota = sample_sum(text, "etcd_server_quota_backend_bytes")

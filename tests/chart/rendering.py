@@ -41,6 +41,7 @@ DEV = {
 }
 VARIANTS = {
     "self-signed": Variant("overlays/self-signed"),
+    "three-etcd-members": Variant("overlays/three-etcd-members", {"etcd": {"members": 3}}),
     "base": Variant("base", {**PROVIDED, "scheduler": {"kind": "none"}}),
     "second-scheduler": Variant("overlays/second-scheduler", PROVIDED),
     "cert-manager": Variant("overlays/cert-manager", {"certificates": "cert-manager"}),

@@ -21,7 +21,8 @@ VOLUME = {"kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec":
 ETCD = workload("StatefulSet", "kubesteer-etcd", replicas=3)
 ETCD["spec"]["volumeClaimTemplates"] = [VOLUME]
 CERTIFICATE = thing("Certificate", "wire", api="cert-manager.io/v1")
-CLAIM = thing("PersistentVolumeClaim", "data-kubesteer-etcd-0", spec={})
+CLAIMS = [thing("PersistentVolumeClaim", f"data-kubesteer-etcd-{n}", spec={}) for n in range(3)]
+ONE_MEMBER = workload("StatefulSet", "kubesteer-etcd", replicas=1)
 RELEASE = {"meta.helm.sh/release-name": "ks", "meta.helm.sh/release-namespace": "kubesteer"}
 RELEASED = thing("Service", "kubesteer-extender", meta={"annotations": RELEASE})
 WITHOUT_SCHEDULER = [each for each in small_kubesteer() if each["metadata"]["name"] != "kubesteer-scheduler"]
@@ -135,9 +136,19 @@ def test_all_checks_pass_where_all_is_well() -> None:
             {"nodes": THREE[:1], "things": small_kubesteer()}, "nodes", Level.PASS, "1 of 1", id="without etcd one does"
         ),
         pytest.param({"storage_classes": []}, "volumes", Level.REFUSE, "no default", id="etcd without volumes"),
-        pytest.param({"storage_classes": [], "there": [CLAIM]}, "volumes", Level.PASS, "1 claims", id="it has them"),
+        pytest.param({"storage_classes": [], "there": CLAIMS}, "volumes", Level.PASS, "3 claims", id="it has them"),
         pytest.param(
             {"storage_classes": [], "things": small_kubesteer()}, "volumes", Level.PASS, "none", id="none is needed"
+        ),
+        pytest.param(
+            {"there": [ONE_MEMBER]}, "etcd", Level.REFUSE, "1 members are there", id="one, and three are wanted"
+        ),
+        pytest.param(
+            {"there": CLAIMS, "things": [*small_kubesteer(), ONE_MEMBER]},
+            "etcd",
+            Level.REFUSE,
+            "3 members are there, and this overlay has 1",
+            id="volumes of three, and one is wanted",
         ),
         pytest.param({"image": "localhost/kubesteer:0.1.0"}, "image", Level.WARN, "in no registry", id="no registry"),
         pytest.param({"refused": "kubectl apply: quota exceeded"}, "dry run", Level.REFUSE, "quota", id="refused"),

@@ -65,7 +65,7 @@ def test_where_all_is_well_each_part_says_who_does_what() -> None:
     found = standing(WELL, NOW.timestamp())
     assert (found.is_well, found.findings) == (True, ())
     notes = {row.part: " ".join(row.notes) for row in found.rows}
-    assert "kubesteer-etcd-0 leads 3 members" in notes["etcd"]
+    assert "kubesteer-etcd-0 leads, members that answer: 3" in notes["etcd"]
     assert "knows 3 nodes, 9 pods" in notes["extender"]
     assert "3 nodes' network is told, the newest 4 s ago" in notes["agent"]
     assert "3 of 3 nodes publish" in notes["agent"]

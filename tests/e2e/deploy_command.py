@@ -13,6 +13,7 @@ import yaml
 from tests.manifests.written import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tools.cluster.controlplane import ControlPlane
@@ -51,3 +52,33 @@ def judged(told: Told, name: str) -> dict[str, Any]:
 def add_settings(file: Path, group: str, **values: object) -> None:
     settings = yaml.safe_load(file.read_text())
     file.write_text(yaml.safe_dump({**settings, group: {**settings.get(group, {}), **values}}))
+
+
+def well(command: Command) -> Told | None:
+    told = command.run("status")
+    return told if told.code == 0 else None
+
+
+def pods_of(bed: ControlPlane, name: str, **fields: str) -> list[dict[str, Any]]:
+    """Of a part of kubesteer."""
+    chosen = {"labelSelector": f"app.kubernetes.io/name=kubesteer-{name}", **fields}
+    return bed.client.list_all("Pod", namespace="kubesteer", params=chosen)
+
+
+def shell_of(command: Command, folder: Path) -> Callable[..., None]:
+    """Runs commands of the documentation, with the bed's own kubectl."""
+    (folder / "kubectl").write_text(f'#!/bin/sh\nexec {command.kubectl} --kubeconfig={command.bed.kubeconfig} "$@"\n')
+    (folder / "kubectl").chmod(0o755)
+
+    def run(*scripts: str) -> None:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", f"export PATH={folder}:$PATH\n{''.join(scripts)}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return run

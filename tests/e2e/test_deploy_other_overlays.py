@@ -21,6 +21,7 @@ import yaml
 from kubesteer.certificates.issuing import common_name_of, dns_names_of, usages_of
 from kubesteer.certificates.pems import read_certificate, signed_by
 from kubesteer.certificates.values import wanted
+from tests.etcd_access.by_hand import printed
 from tests.manifests.written import MANIFESTS
 from tools.cluster.bundles import CERT_MANAGER, CONTROL_PLANE
 from tools.cluster.nodes.certificates import Authority
@@ -28,9 +29,9 @@ from tools.cluster.nodes.files import KUBERNETES
 from tools.cluster.ports import free_ports
 from tools.cluster.waiting import eventually
 
-from .deploy_command import Command, add_settings
+from .deploy_command import Command, add_settings, judged, pods_of, shell_of, well
 from .fixtures import binaries, kubesteer_image, node_binaries, whole_bed
-from .real_pods import is_ready
+from .real_pods import identity, is_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +94,35 @@ def test_certificates_by_cert_manager(command: Command) -> None:
 def secret(bed: ControlPlane, name: str) -> dict[str, bytes]:
     data = bed.client.get("Secret", name, namespace="kubesteer")["data"]
     return {file: base64.b64decode(content) for file, content in data.items()}
+
+
+def test_more_members_of_etcd_and_one_that_lost_its_volume_by_the_documented_steps(
+    command: Command, tmp_path: Path
+) -> None:
+    """While a member joins anew, the other two run on as they are."""
+    bed, shell = command.bed, shell_of(command, tmp_path)
+    told = command.deploy("--yes", "--timeout", "200")
+    assert told.code == 0, told.text
+    three = "--overlay", "three-etcd-members", "--yes", "--timeout", "200"
+    told = command.deploy(*three)
+    assert (told.code, judged(told, "etcd")["level"]) == (2, "refuse"), told.text
+    shell(*printed("Another number of members of etcd"))
+    told = command.deploy(*three)
+    assert (told.code, told.document["proof"]["holds"]) == (0, True), told.text
+    eventually(lambda: well(command), within_s=60, what="well", every_s=2)
+    lost = "kubesteer-etcd-2"
+    kept = {each["metadata"]["name"]: identity(each) for each in pods_of(bed, "etcd")}
+    assert len(kept) == 3
+    bed.kubectl("delete", f"persistentvolumeclaim/data-{lost}", "--namespace=kubesteer", "--wait=false")
+    bed.kubectl("delete", f"pod/{lost}", "--namespace=kubesteer")
+    begin, *_ = printed("Backup and restore of rewards")
+    end = "kubectl -n kubesteer delete pod kubesteer-etcd-by-hand\n"
+    shell(begin, *printed("A member of etcd is lost with its volume"), end)
+    now = {each["metadata"]["name"]: identity(each) for each in pods_of(bed, "etcd")}
+    assert {name for name in kept if kept[name] == now[name]} == kept.keys() - {lost}
+    eventually(lambda: well(command), within_s=60, what="well again", every_s=2)
+    told = command.run("undeploy", "--yes")
+    assert (told.code, told.document["comparison"]["left"]) == (0, []), told.text
 
 
 @pytest.fixture

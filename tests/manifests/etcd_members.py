@@ -1,4 +1,4 @@
-"""The StatefulSet's etcd as three processes in a network of their own: the manifest's command lines, names and ports.
+"""The etcd of the component three-etcd-members, in a network of its own: the manifest's command lines, names and ports.
 
 Needs root and `unshare`: names are told by a hosts file that only these processes see.
 """
@@ -11,7 +11,9 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from .written import pod_spec, written
+import yaml
+
+from .written import MANIFESTS, pod_spec, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +34,8 @@ def ask_members(etcd: Path, secrets: Path, folder: Path, questions: Mapping[str,
     [spec] = [pod_spec(each.object) for each in written() if each.object["kind"] == "StatefulSet"]
     assert spec is not None
     [container] = spec["containers"]
+    three = yaml.safe_load((MANIFESTS / "components/three-etcd-members/members.yaml").read_text())
+    [members] = three["spec"]["template"]["spec"]["containers"][0]["env"]
     hosts = [f"{ADDRESSES[0]} kubesteer-etcd.kubesteer.svc", "127.0.0.1 localhost"]
     lines = ["set -u", "ip link set lo up"]
     starts = []
@@ -46,7 +50,8 @@ def ask_members(etcd: Path, secrets: Path, folder: Path, questions: Mapping[str,
             "/etc/etcd/": f"{secrets}/kubesteer-etcd-",
         }
         arguments = [_replaced(argument, own) for argument in container["args"]]
-        starts.append(f"{shlex.join([str(etcd), *arguments])} > {folder}/{name}.log 2>&1 &")
+        command = ["env", f"{members['name']}={members['value']}", str(etcd), *arguments]
+        starts.append(f"{shlex.join(command)} > {folder}/{name}.log 2>&1 &")
     (folder / "hosts").write_text("\n".join(hosts) + "\n")
     lines += [f"mount --bind {folder}/hosts /etc/hosts", *starts]
     for address in ADDRESSES:

@@ -151,17 +151,24 @@ def test_cert_manager_makes_every_secret_that_a_pod_mounts_and_no_other() -> Non
     assert made == mounted
 
 
-def test_etcd_is_called_by_names_that_its_certificates_have() -> None:
-    spec = the("StatefulSet", "kubesteer-etcd")["spec"]
-    args = dict(arg.split("=", 1) for arg in spec["template"]["spec"]["containers"][0]["args"] if "=" in arg)
-    members = [member.split("=", 1)[1] for member in args["--initial-cluster"].split(",")]
+@pytest.mark.parametrize("count", [1, 3])
+def test_etcd_is_called_by_names_that_its_certificates_have(count: int) -> None:
+    base = the("StatefulSet", "kubesteer-etcd")["spec"]
+    spec = base if count == 1 else patch_of("components/three-etcd-members/members.yaml")["spec"]
+    assert spec["replicas"] == count
+    args = dict(arg.split("=", 1) for arg in base["template"]["spec"]["containers"][0]["args"] if "=" in arg)
     own = [args["--initial-advertise-peer-urls"].replace("$(POD_NAME)", f"kubesteer-etcd-{i}") for i in range(3)]
-    assert members == own
-    assert len(members) == spec["replicas"]
-    hosts = [member.removeprefix("https://").removesuffix(":2380") for member in members]
+    assert initial_cluster(spec) == own[:count]
+    hosts = [member.removeprefix("https://").removesuffix(":2380") for member in own]
     assert the("Certificate", "kubesteer-etcd-peer")["spec"]["dnsNames"] == hosts
     assert the("Certificate", "kubesteer-etcd-server")["spec"]["dnsNames"] == ["kubesteer-etcd.kubesteer.svc", *hosts]
-    assert spec["serviceName"] == the("Service", "kubesteer-etcd-members")["metadata"]["name"]
+    assert base["serviceName"] == the("Service", "kubesteer-etcd-members")["metadata"]["name"]
+
+
+def initial_cluster(spec: Any) -> list[str]:
+    [container] = spec["template"]["spec"]["containers"]
+    [members] = [each["value"] for each in container["env"] if each["name"] == "ETCD_INITIAL_CLUSTER"]
+    return [member.split("=", 1)[1] for member in members.split(",")]
 
 
 def test_the_policies_are_about_the_account_that_agents_have() -> None:
@@ -190,10 +197,9 @@ def test_a_policy_of_admission_that_cannot_be_judged_refuses_and_each_has_a_bind
 def test_a_drain_takes_one_pod_of_each_replicated_workload_and_never_all() -> None:
     """A budget of 0 would stop every drain; an unhealthy pod never does."""
     replicated = {
-        name: each.object["spec"]["replicas"]
-        for each in PODS
-        if each.object["spec"].get("replicas", 1) > 1
-        for name in [each.object["metadata"]["name"]]
+        each["metadata"]["name"]: each["spec"]["replicas"]
+        for each in [*(one.object for one in PODS), patch_of("components/three-etcd-members/members.yaml")]
+        if each["spec"].get("replicas", 1) > 1
     }
     assert len(replicated) == 3
     for name, replicas in replicated.items():
