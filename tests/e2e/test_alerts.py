@@ -25,6 +25,7 @@ KEEPERS, OWN = (
     'kubesteer_certificate_expiry_seconds{secret="kubesteer-etcd-server"}',
     'kubesteer_certificate_file_expiry_seconds{pod="a", file="/etc/kubesteer/server/tls.crt"}',
 )
+MEMBERS = [f'up{{job="kubesteer-etcd-members", pod="kubesteer-etcd-{number}"}}' for number in range(3)]
 SNAPSHOT = 'kubesteer_etcd_snapshot_timestamp_seconds{pod="keeper"}'
 STEADY, GROWING = "5+0x60", "0+60x60"
 DAY_S = 86_400
@@ -56,6 +57,15 @@ def test_prometheus_takes_every_rule(rules: Path) -> None:
 @pytest.mark.parametrize(
     ("alert", "series", "fires"),
     [
+        pytest.param("KubesteerEtcdNoLeader", {MEMBERS[0]: "1x60"}, False, id="the one member is there"),
+        pytest.param("KubesteerEtcdNoLeader", {MEMBERS[0]: "1x30 0x30"}, True, id="the one member is away"),
+        pytest.param("KubesteerEtcdMemberDown", {MEMBERS[0]: "1x60"}, False, id="one is all there are"),
+        pytest.param(
+            "KubesteerEtcdMemberDown",
+            {MEMBERS[0]: "1x60", MEMBERS[1]: "1x60", MEMBERS[2]: "1x30 0x30"},
+            True,
+            id="one of three members is away",
+        ),
         pytest.param("KubesteerNoSpare", {READY[0]: "1x60", READY[1]: "1x60"}, False, id="two of two"),
         pytest.param("KubesteerNoSpare", {READY[0]: "1x60", READY[1]: "1x30 0x30"}, True, id="one of two"),
         pytest.param("KubesteerNoSpare", {READY[0]: "1x60", READY[1]: "1x30 _x30"}, True, id="the other's pod is gone"),
