@@ -446,13 +446,13 @@ def test_the_nightly_job_takes_a_snapshot_and_gives_space_back(deployed: Command
     said = bed.kubectl("logs", "job/now", "--namespace=kubesteer", "--all-containers")
     assert ".db" in said
     assert said.count("Finished defragmenting etcd member") == 1
-    bed.kubectl("delete", "job/now", "--namespace=kubesteer")
 
     def snapshot_is_told() -> bool:
-        rows = {row["part"]: row for row in command.run("status").document["parts"]}
+        rows = {row["part"]: row for row in deployed.run("status").document["parts"]}
         return any(note.startswith("the last snapshot is ") for note in rows["etcd"]["notes"])
 
     eventually(snapshot_is_told, within_s=60, what="status tells of the snapshot", every_s=2)
+    bed.kubectl("delete", "job/now", "--namespace=kubesteer")
 
 
 @pytest.fixture
