@@ -26,6 +26,8 @@ from kubesteer.clients.kubernetes.api import ApiServer
 from kubesteer.clients.kubernetes.backoff import Backoff
 from kubesteer.clients.kubernetes.reviews import Reviews
 from kubesteer.clients.metrics_server import MetricsServer, ServerAccess
+from kubesteer.clients.ops_pages import serving, serving_probes
+from kubesteer.clients.ops_tls import server_tls
 from kubesteer.clients.prometheus.measures import Measures
 from kubesteer.clients.rewards.port import ColumnStore
 from kubesteer.clients.tasks import end_of
@@ -35,7 +37,6 @@ from monitor_agent.choices import holder_name, node_name
 from monitor_agent.cluster import KubeletCounters
 from monitor_agent.link import NodeLink
 from monitor_agent.logs import Log
-from monitor_agent.ops import serving, serving_probes
 from monitor_agent.probes.links import LinkSettings
 from monitor_agent.probes.rates import RateRules
 from monitor_agent.settings import Settings, Store
@@ -56,9 +57,10 @@ async def run(settings: Settings, environ: Mapping[str, str], log: Log, lines_dr
         agent.metrics.lines_dropped(lines_dropped)
         ops = settings.ops
         reviews = Reviews(outside.api, audiences=ops.audiences) if ops.auth == "kubernetes" else None
+        tls = server_tls(ops.cert_file, ops.key_file)
         async with (
-            serving_probes(ops, agent.health.report),
-            serving(ops, agent.health.report, agent.metrics.registry, reviews) as url,
+            serving_probes(ops.probes_host, ops.port, agent.health.report),
+            serving(ops, agent.health.report, agent.metrics.registry, tls=tls, reviews=reviews) as url,
         ):
             log.info("started", node=node, holder=holder, ops=url)
             if ops.auth == "none" and not ip_address(urlsplit(url).hostname or "").is_loopback:

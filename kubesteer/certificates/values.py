@@ -62,6 +62,7 @@ def wanted(namespace: str, *, members: int = 3) -> Wanted:
         leaves=(
             Leaf("kubesteer-extender-server", WIRE, "kubesteer-extender", _SERVER, (extender,)),
             Leaf("kubesteer-agent-server", WIRE, AGENT, _SERVER, (f"kubesteer-agent.{namespace}.svc",)),
+            Leaf("kubesteer-keeper-server", WIRE, "kubesteer-keeper", _SERVER, (f"kubesteer-keeper.{namespace}.svc",)),
             Leaf("kubesteer-scheduler-client", WIRE, "kubesteer-scheduler", _CLIENT),
             Leaf("kubesteer-etcd-server", ETCD, "kubesteer-etcd", _SERVER, (f"kubesteer-etcd.{namespace}.svc", *hosts)),
             Leaf("kubesteer-extender-etcd", ETCD, EXTENDER, _CLIENT),

@@ -248,7 +248,7 @@ def takes_pods(node: Mapping[str, Any]) -> bool:
 
 
 def _is_etcd(thing: Thing) -> bool:
-    return thing["kind"] == "StatefulSet" and thing["metadata"]["name"] == "kubesteer-etcd"
+    return (thing["kind"], thing["metadata"]["name"]) == ("StatefulSet", "kubesteer-etcd")
 
 
 def _members(facts: Facts) -> Iterator[Judgement]:

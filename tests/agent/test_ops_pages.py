@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from kubesteer.clients.ops_pages import serving
 from kubesteer.clients.rewards.memory import MemoryStore
 from kubesteer.clients.rewards.memory_column import MemoryColumnStore
 from kubesteer.model.errors import InvalidSettings
-from monitor_agent.ops import serving
 from monitor_agent.settings import Ops
 from tests.agent.builders import NODE, NOW_S, ended, node, pod, waiting
 from tests.agent.harness import agent_on
@@ -90,7 +90,7 @@ async def test_what_is_no_request_for_a_page_gets_an_answer_all_the_same(
 
 async def test_an_address_that_is_taken_is_an_error(url: str) -> None:
     port = int(url.rsplit(":", 1)[1])
-    with pytest.raises(InvalidSettings, match=r"ops\.port: \d+ is in use at 127\.0\.0\.1; another agent may run"):
+    with pytest.raises(InvalidSettings, match=r"ops\.port: \d+ is in use at 127\.0\.0\.1; stop what listens there"):
         async with serving(Ops(port=port), dict, CollectorRegistry()):
             pass
 

@@ -22,6 +22,7 @@ SECRETS = (
     "kubesteer-etcd-server",
     "kubesteer-extender-etcd",
     "kubesteer-extender-server",
+    "kubesteer-keeper-server",
     "kubesteer-scheduler-client",
 )
 
@@ -84,6 +85,7 @@ def test_only_the_schedulers_certificate_opens_the_extender(secrets: Path, stole
     [
         pytest.param("kubesteer-extender", "kubesteer-scheduler-client", "kubesteer-extender-server", id="extender"),
         pytest.param("kubesteer-agent", "kubesteer-agent-server", "kubesteer-agent-server", id="agent"),
+        pytest.param("kubesteer-keeper", "kubesteer-agent-server", "kubesteer-keeper-server", id="keeper"),
         pytest.param("kubesteer-etcd", "kubesteer-agent-etcd", "kubesteer-etcd-server", id="etcd"),
     ],
 )

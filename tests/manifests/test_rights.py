@@ -266,6 +266,7 @@ def test_the_role_bindings_give_each_role_to_its_own_account() -> None:
         ("kubesteer-agent", "kubesteer-agent"),
         ("kubesteer-agent-taint", "kubesteer-agent"),
         ("kubesteer-agent-reviews", "kubesteer-agent"),
+        ("kubesteer-keeper-reviews", "kubesteer-keeper"),
         ("kubesteer-metrics-reader", "kubesteer-metrics"),
         ("kubesteer-agent-requests", "kubesteer-agent"),
         ("kubesteer-keeper", "kubesteer-keeper"),

@@ -7,6 +7,7 @@ import shutil
 import ssl
 import warnings
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -14,8 +15,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from kubesteer.clients.kubernetes.reviews import Reviews
+from kubesteer.clients.ops_pages import serving, serving_probes
+from kubesteer.clients.ops_tls import ServerTls, server_tls
 from kubesteer.model.errors import InvalidSettings
-from monitor_agent.ops import serving, serving_probes
 from monitor_agent.settings import Ops
 from tests.certificates import Authority
 from tests.ops_access.fake_reviews import FakeReviews
@@ -45,11 +47,15 @@ def choice(authority: Authority) -> Ops:
     return Ops(port=0, auth="kubernetes", cert_file=str(cert_file), key_file=str(key_file))
 
 
+def tls_of(choice: Ops) -> ServerTls | None:
+    return server_tls(choice.cert_file, choice.key_file)
+
+
 @pytest.fixture
 async def port(choice: Ops, api: FakeReviews) -> AsyncIterator[int]:
     registry = CollectorRegistry()
     Counter("kubesteer_test", "A test's.", registry=registry).inc(3)
-    async with serving(choice, lambda: REPORT, registry, Reviews(api)) as url:
+    async with serving(choice, lambda: REPORT, registry, tls=tls_of(choice), reviews=Reviews(api)) as url:
         assert url.startswith("https://")
         yield int(url.rpartition(":")[2])
 
@@ -177,7 +183,7 @@ async def test_connections_that_never_shake_hands_are_bounded(port: int, authori
 
 
 async def test_a_silent_connection_is_closed_after_its_time(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor_agent.ops._WITHIN_S", 0.2)
+    monkeypatch.setattr("kubesteer.clients.ops_pages._WITHIN_S", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with asyncio.timeout(WITHIN_S):
         assert await reader.read() == b""
@@ -200,8 +206,8 @@ async def test_probes_are_answered_while_others_hold_every_connection_of_the_ope
     """As a pod did: more connections than the 32, none of which says anything, for as long as the kubelet waits."""
     both = msgspec.structs.replace(choice, probes_host="127.0.0.1")
     async with (
-        serving_probes(both, lambda: REPORT) as probes,
-        serving(both, lambda: REPORT, CollectorRegistry(), Reviews(api)) as opened,
+        serving_probes(both.probes_host, both.port, lambda: REPORT) as probes,
+        serving(both, lambda: REPORT, CollectorRegistry(), tls=tls_of(both), reviews=Reviews(api)) as opened,
     ):
         assert probes
         port = int(opened.rpartition(":")[2])
@@ -216,19 +222,19 @@ async def test_probes_are_answered_while_others_hold_every_connection_of_the_ope
 
 async def test_where_probes_are_answered_nothing_else_is_told(choice: Ops) -> None:
     ready = {"ready": True}
-    async with serving_probes(msgspec.structs.replace(choice, probes_host="127.0.0.1"), lambda: REPORT | ready) as url:
+    async with serving_probes("127.0.0.1", choice.port, lambda: REPORT | ready) as url:
         assert url
         assert (await plain(url, "/readyz")).endswith('\r\n{"ready":true}')
         assert (await plain(url, "/metrics")).startswith("HTTP/1.1 404")
         ready["ready"] = False
         assert (await plain(url, "/readyz")).startswith("HTTP/1.1 503")
-    async with serving_probes(choice, lambda: REPORT) as url:
+    async with serving_probes(choice.probes_host, choice.port, lambda: REPORT) as url:
         assert url is None
 
 
 async def test_an_address_for_probes_that_is_not_the_nodes_is_told_with_its_setting() -> None:
     with pytest.raises(InvalidSettings, match=r"ops\.probes_host, ops\.port: 192\.0\.2\.1:0 cannot be listened at"):
-        async with serving_probes(Ops(port=0, probes_host="192.0.2.1"), lambda: REPORT):
+        async with serving_probes("192.0.2.1", 0, lambda: REPORT):
             pass
 
 
@@ -250,7 +256,26 @@ async def test_old_tls_is_not_spoken(port: int, authority: Authority) -> None:
         ({"cert_file": "nowhere.crt", "key_file": "nowhere.key"}, "give a PEM certificate and its key"),
     ],
 )
-async def test_a_certificate_that_cannot_be_used_stops_the_start(files: dict[str, str], rule: str) -> None:
+def test_a_certificate_that_cannot_be_used_stops_the_start(files: dict[str, str], rule: str) -> None:
     with pytest.raises(InvalidSettings, match=rule):
-        async with serving(Ops(port=0, **files), lambda: REPORT, CollectorRegistry()):  # type: ignore[arg-type]
-            pass
+        server_tls(files.get("cert_file"), files.get("key_file"))
+
+
+async def test_until_its_certificate_is_there_another_is_shown(authority: Authority, tmp_path: Path) -> None:
+    """The keeper makes its own certificate in its first round, and probes come before."""
+    unsigned, (cert_file, key_file) = Authority(tmp_path, "other").issue("unsigned"), authority.issue("keeper")
+    mounted = tmp_path / "tls.crt", tmp_path / "tls.key"
+    tls = server_tls(*map(str, mounted), until_there=unsigned)
+    async with serving(Ops(port=0), lambda: REPORT, CollectorRegistry(), tls=tls) as url:
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await ask(port, authority, "GET /healthz HTTP/1.1\r\n")
+        for file, made in zip(mounted, (cert_file, key_file), strict=True):
+            file.write_bytes(made.read_bytes())
+
+        async def is_trusted() -> bool:
+            with suppress(ssl.SSLCertVerificationError):
+                return (await ask(port, authority, "GET /healthz HTTP/1.1\r\n"))[0] == 200
+            return False
+
+        await until(is_trusted)

@@ -15,5 +15,9 @@ etcd:
   {{- end }}
   endpoints: [kubesteer-etcd.{{ .Release.Namespace }}.svc:2379]
 ops:
+  # The kubelet's probes come to the pod's address. Health is open; for the rest a token's account has to have the rights.
   host: 0.0.0.0
+  cert_file: /etc/kubesteer/server/tls.crt
+  key_file: /etc/kubesteer/server/tls.key
+  auth: kubernetes
 {{- end }}

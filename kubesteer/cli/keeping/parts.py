@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,13 +17,13 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from kubesteer.certificates.issuing import Maker
+from kubesteer.certificates.issuing import Maker, issue_authority
+from kubesteer.certificates.pems import cert_pem, key_pem
 from kubesteer.certificates.planning import signer
 from kubesteer.certificates.values import ETCD, wanted
 from kubesteer.cli.keeping.access import AccessKeeper
 from kubesteer.cli.keeping.certificates import CertificateKeeper
 from kubesteer.cli.keeping.loop import Keeper, Log, Round
-from kubesteer.cli.keeping.ops import serving
 from kubesteer.cli.keeping.requests import RequestKeeper
 from kubesteer.cli.keeping.settings import KeeperSettings
 from kubesteer.cli.keeping.snapshots import Snapshots
@@ -33,12 +33,17 @@ from kubesteer.clients.kubernetes.certificate_requests import RequestAnswers, re
 from kubesteer.clients.kubernetes.objects import Object, ObjectT
 from kubesteer.clients.kubernetes.reflector import Pace, Reflector
 from kubesteer.clients.kubernetes.resource import NODES, Resource, by_name, resource
+from kubesteer.clients.kubernetes.reviews import Reviews
 from kubesteer.clients.kubernetes.secrets import Secrets
+from kubesteer.clients.ops_pages import serving
+from kubesteer.clients.ops_tls import server_tls
 from kubesteer.clients.tasks import end_of
 from kubesteer.model.errors import ClusterUnavailable
 from kubesteer.model.etcd_users import AGENT, AGENT_SIGNER
 
 _SYNC_WITHIN_S = 30.0
+_UNSIGNED_LASTS = timedelta(days=3650)
+_MAKER = Maker(lambda: ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number)
 
 
 async def keep(
@@ -48,7 +53,14 @@ async def keep(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with opened(settings, environ, log) as (keeper, following), serving(settings.ops, keeper) as url:
+    ops = settings.ops
+    async with AsyncExitStack() as stack:
+        keeper, following, api = await stack.enter_async_context(opened(settings, environ, log))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubesteer-keeper-ops-")))
+        tls = server_tls(ops.cert_file, ops.key_file, until_there=_unsigned(folder) if ops.cert_file else None)
+        reviews = Reviews(api, audiences=ops.audiences) if ops.auth == "kubernetes" else None
+        pages = serving(ops, keeper.report, keeper.metrics.registry, tls=tls, reviews=reviews)
+        url = await stack.enter_async_context(pages)
         keeper.metrics.lines_dropped(lines_dropped)
         log.info("started", ops=url, namespace=settings.cluster.namespace)
         told: asyncio.Task[object] = asyncio.create_task(stop.wait())
@@ -66,26 +78,28 @@ async def keep(
 
 async def keep_once(settings: KeeperSettings, environ: Mapping[str, str], log: Log) -> Round:
     """One round. Raises InvalidSettings."""
-    async with opened(settings, environ, log) as (keeper, _):
+    async with opened(settings, environ, log) as (keeper, _, _):
         return await keeper.round()
 
 
 @asynccontextmanager
 async def opened(
     settings: KeeperSettings, environ: Mapping[str, str], log: Log
-) -> AsyncIterator[tuple[Keeper, set[asyncio.Task[None]]]]:
-    """The keeper, and the tasks by which it follows nodes and requests where it needs them. Raises InvalidSettings."""
+) -> AsyncIterator[tuple[Keeper, set[asyncio.Task[None]], ApiServer]]:
+    """The keeper, the tasks by which it follows nodes and requests where it needs them, and the API server.
+
+    Raises InvalidSettings.
+    """
     cluster, certificates, etcd = settings.cluster, settings.certificates, settings.etcd
     file = cluster.kubeconfig
     load = in_cluster(environ) if file is None else from_kubeconfig(file, context=cluster.context)
-    make = Maker(lambda: ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number)
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(ApiServer(load, timeout_s=cluster.timeout_s))
         secrets = Secrets(api, cluster.namespace)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubesteer-keeper-")))
         followed, requests, tasks = _Nodes(api), None, set[asyncio.Task[None]]()
         all_of_them = wanted(cluster.namespace, members=certificates.members)
-        of_certificates = CertificateKeeper(all_of_them, certificates.lives(), secrets, make, _now)
+        of_certificates = CertificateKeeper(all_of_them, certificates.lives(), secrets, _MAKER, _now)
         of_access = AccessKeeper(etcd, secrets, followed.uids, folder, _now)
         stack.push_async_callback(of_access.close)
         if etcd.per_node:
@@ -96,14 +110,24 @@ async def opened(
                 signer=lambda: signer(of_certificates.secrets.get(ETCD), _now()),
                 nodes=followed.uids,
                 admit=of_access.admit,
-                make=make,
+                make=_MAKER,
                 now=_now,
             )
             following = _followed(api, requests_to(AGENT_SIGNER, put=requests.put, delete=requests.delete))
             tasks = await _started(stack, nodes=followed.reflector, requests=following)
         made, access = of_certificates if certificates.make else None, of_access.step if etcd.manage else None
         snapshots = Snapshots(api, cluster.namespace) if etcd.manage else None
-        yield Keeper(made, access, requests, snapshots, pace=settings.pace, now=_now, log=log), tasks
+        yield Keeper(made, access, requests, snapshots, pace=settings.pace, now=_now, log=log), tasks, api
+
+
+def _unsigned(folder: Path) -> tuple[Path, Path]:
+    """A certificate that signs itself, and its key, in files: the keeper's own is made in its first round."""
+    pair = issue_authority("kubesteer-keeper", _MAKER, now=_now(), lasts=_UNSIGNED_LASTS)
+    files = (folder / "tls.crt", cert_pem(pair.certificate)), (folder / "tls.key", key_pem(pair.key))
+    for path, content in files:
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+    return files[0][0], files[1][0]
 
 
 class _Nodes:

@@ -76,6 +76,21 @@ class Ops(Group, frozen=True):
 
     host: Annotated[Text, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="Port; 0 takes a free one.")] = 8891
+    cert_file: Annotated[
+        Text | None,
+        Meta(description="Server certificate (PEM); switches TLS on. Until it is there, an unsigned one is shown."),
+    ] = None
+    key_file: Annotated[Text | None, Meta(description="Its key (PEM).")] = None
+    auth: Annotated[
+        Literal["none", "kubernetes"],
+        Meta(
+            description="kubernetes: /metrics needs a bearer token whose account has the right to `get` it (RBAC: "
+            "nonResourceURLs), and /readyz tells its details to those alone who may get /readyz/details."
+        ),
+    ] = "none"
+    audiences: Annotated[
+        list[Text], Meta(description="Tokens must be for one of these audiences; none takes the API server's own.")
+    ] = field(default_factory=list)
 
 
 class Logs(Group, frozen=True):
@@ -91,7 +106,7 @@ class KeeperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     certificates: Certificates = Certificates()
     etcd: Etcd = field(default_factory=Etcd)
     pace: Pace = Pace()
-    ops: Ops = Ops()
+    ops: Ops = field(default_factory=Ops)
     log: Logs = Logs()
 
 

@@ -1,4 +1,4 @@
-"""The agent's small HTTP server: /healthz, /readyz with its details, /metrics. Nothing can be changed through it.
+"""The agent's and the keeper's small HTTP server: /healthz, /readyz with its details, /metrics. It changes nothing.
 
 Not aiohttp.web, which would be 2.2 MB on every node for three pages: one request a connection, answered and closed.
 """
@@ -9,16 +9,28 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from kubesteer.clients.kubernetes.reviews import CHALLENGE, READINESS_DETAILS, Permit, Reviews
+from kubesteer.clients.ops_tls import ServerTls
 from kubesteer.model.errors import InvalidSettings
-from monitor_agent.ops_tls import ServerTls, server_tls
-from monitor_agent.settings import Ops
+
+
+class Ops(Protocol):
+    """Settings of group `ops`."""
+
+    @property
+    def host(self) -> str:
+        """Address to listen on."""
+
+    @property
+    def port(self) -> int:
+        """0 takes a free one."""
+
 
 Report = Callable[[], dict[str, Any]]
 """What /readyz tells; `ready` in it decides the status."""
@@ -54,13 +66,17 @@ _Pages = Callable[[str, list[str]], Awaitable[_Page]]
 
 @asynccontextmanager
 async def serving(
-    choice: Ops, report: Report, registry: CollectorRegistry, reviews: Reviews | None = None
+    choice: Ops,
+    report: Report,
+    registry: CollectorRegistry,
+    *,
+    tls: ServerTls | None = None,
+    reviews: Reviews | None = None,
 ) -> AsyncIterator[str]:
     """Serves while the block runs; gives the URL. reviews: who may read what is not open; None lets everybody.
 
-    Raises InvalidSettings where the address cannot be had, or the certificate not be used.
+    Raises InvalidSettings where the address cannot be had.
     """
-    tls = server_tls(choice)
 
     async def page(path: str, lines: list[str]) -> _Page:
         if path == "/healthz":
@@ -75,18 +91,18 @@ async def serving(
             return _Page(200, generate_latest(registry), CONTENT_TYPE_LATEST)
         return _Page(404, b"/healthz, /readyz or /metrics\n")
 
-    async with _listening(choice, choice.host, page, tls) as url:
+    async with _listening("ops.host", choice.host, choice.port, page, tls) as url:
         yield url
 
 
 @asynccontextmanager
-async def serving_probes(choice: Ops, report: Report) -> AsyncIterator[str | None]:
-    """Health for the kubelet at an address of its own, where the settings name one; gives the URL.
+async def serving_probes(host: str | None, port: int, report: Report) -> AsyncIterator[str | None]:
+    """Health for the kubelet at an address of its own, where the settings name one (ops.probes_host); gives the URL.
 
     Its connections are counted apart: who fills the other address does not keep the kubelet out, which would end the
     agent. Raises InvalidSettings where the address cannot be had.
     """
-    if choice.probes_host is None:
+    if host is None:
         yield None
         return
 
@@ -95,13 +111,15 @@ async def serving_probes(choice: Ops, report: Report) -> AsyncIterator[str | Non
             return _ready(report(), detailed=False)
         return _HEALTHY if path == "/healthz" else _Page(404, b"/healthz or /readyz\n")
 
-    async with _listening(choice, choice.probes_host, page) as url:
+    async with _listening("ops.probes_host", host, port, page) as url:
         yield url
 
 
 @asynccontextmanager
-async def _listening(choice: Ops, host: str, pages: _Pages, tls: ServerTls | None = None) -> AsyncIterator[str]:
-    """Serves the pages at this address, with connections of its own to count."""
+async def _listening(
+    setting: str, host: str, port: int, pages: _Pages, tls: ServerTls | None = None
+) -> AsyncIterator[str]:
+    """Serves the pages at this address, which the setting names, with connections of its own to count."""
     open_now = 0
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -126,14 +144,12 @@ async def _listening(choice: Ops, host: str, pages: _Pages, tls: ServerTls | Non
             if tls is not None:
                 tls.reread()
 
-    port = choice.port
     try:
         server = await asyncio.start_server(answer, host, port, limit=_LONGEST_HEAD_B)
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
-            why = f"ops.port: {port} is in use at {host}; another agent may run on this node: stop it, or choose a port"
+            why = f"ops.port: {port} is in use at {host}; stop what listens there (another agent?), or choose a port"
         else:
-            setting = "ops.host" if host == choice.host else "ops.probes_host"
             why = f"{setting}, ops.port: {host}:{port} cannot be listened at: {exc}"
         raise InvalidSettings(why) from exc
     try:
