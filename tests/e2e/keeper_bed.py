@@ -132,7 +132,7 @@ class KeeperBed:
             "cluster": {"kubeconfig": str(self.bed.kubeconfig_for(token, name))},
             "etcd": {"endpoints": self.endpoints},
             "pace": {"every_s": 0.5, "retry_s": 0.5},
-            "ops": {"host": "127.0.0.1", "port": self.ops_port},
+            "ops": {"host": "127.0.0.1", "port": self.ops_port, **self._own_certificate()},
         }
         for given in (own, groups):
             for group, values in given.items():
@@ -156,8 +156,21 @@ class KeeperBed:
 
     def readyz(self) -> dict[str, Any]:
         with suppress(httpx.TransportError):
-            return dict(httpx.get(f"http://127.0.0.1:{self.ops_port}/readyz").json())
+            return dict(self.ask_keeper("/readyz", self.admin_token).json())
         return {}
+
+    def ask_keeper(self, path: str, token: str = "") -> httpx.Response:
+        """Its ops port. Its certificate may be the one that nobody signed."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.get(f"https://127.0.0.1:{self.ops_port}{path}", headers=headers, verify=False)
+
+    @property
+    def admin_token(self) -> str:
+        return str(json.loads(self.bed.kubeconfig.read_text())["users"][0]["user"]["token"])
+
+    def _own_certificate(self) -> dict[str, str]:
+        folder = self.secrets / "kubesteer-keeper-server"
+        return {"cert_file": str(folder / "tls.crt"), "key_file": str(folder / "tls.key")}
 
     def start_members(self) -> None:
         """etcd by the StatefulSet's command line, on ports of this test."""

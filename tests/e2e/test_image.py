@@ -121,8 +121,9 @@ def test_an_archive_is_built_anew_when_its_content_changes(tmp_path: Path, path:
 
 @pytest.mark.usefixtures("node_binaries")
 def test_a_build_that_fails_says_why() -> None:
+    nowhere = [f"--build-arg={base}=localhost/bed/no-such-base:1" for base in ("BASE", "BUILD_BASE")]
     with pytest.raises(image.ImageError, match="no-such-base"):
-        image.build("localhost/bed/kubesteer-test:fails", ["--build-arg", "BASE=localhost/bed/no-such-base:1"])
+        image.build("localhost/bed/kubesteer-test:fails", nowhere)
 
 
 @pytest.mark.usefixtures("node_binaries")

@@ -13,7 +13,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import yaml
 from cryptography import x509
@@ -339,7 +338,8 @@ def test_an_agents_certificate_does_nothing_to_the_members_of_etcd(bed: KeeperBe
 
 
 def test_what_the_keeper_counts(bed: KeeperBed) -> None:
-    text = httpx.get(f"http://127.0.0.1:{bed.ops_port}/metrics").text
+    assert bed.ask_keeper("/metrics").status_code == 401
+    text = bed.ask_keeper("/metrics", bed.admin_token).text
     counts = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
     assert counts['kubesteer_keeper_requests_total{verdict="signed"}'] >= 4
     assert counts['kubesteer_keeper_requests_total{verdict="denied"}'] >= 10

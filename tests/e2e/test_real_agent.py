@@ -266,7 +266,7 @@ def test_a_pod_that_starts_slower_than_its_type_does_elsewhere_is_learned_as_slo
     start(scene.client, begins("slow", "real-1", 8))
     outcome = scene.learned("real-1", "begins")
     assert outcome["reason"] == "SlowStart"
-    assert 0.0 < outcome["value"] < 0.6
+    assert 0.0 < outcome["value"] < 1.0
 
 
 def test_an_agent_that_is_replaced_counts_nothing_twice(scene: Scene) -> None:
