@@ -67,11 +67,10 @@ def _check_status(
         actual = resources.requests if resources is not None else None
         if given is None and actual is None:
             continue
-        for container, requests in zip(containers, asked, strict=True):
-            if container.name == own.name and (
-                (given is not None and given != requests) or (actual is not None and actual != requests)
-            ):
-                raise _Unusual
+        own_requests = [requests for each, requests in zip(containers, asked, strict=True) if each.name == own.name]
+        # A status of another name may be an init container's.
+        if not own_requests or any(has is not None and has != own_requests[0] for has in (given, actual)):
+            raise _Unusual
 
 
 def _summed(

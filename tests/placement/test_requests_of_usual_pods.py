@@ -6,7 +6,7 @@ from random import Random
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kubesteer.clients.kubernetes import objects
@@ -101,6 +101,7 @@ def drawn_pod(random: Random) -> objects.Pod:
 
 @settings(max_examples=examples(2000))
 @given(one=st.integers(0, 2**64).map(Random).map(drawn_pod))
+@example(one=drawn_pod(Random(13315)))  # A container's status that has an init container's name.
 def test_what_the_short_path_counts_is_what_the_rules_count(one):
     short = usual_requests(one, BARE)
     try:
