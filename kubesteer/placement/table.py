@@ -209,20 +209,20 @@ class NodeTable:
             self.delete_pod(pod.uid)
             return
         before = self._pods.get(pod.uid)
-        if before is not None:
-            if (
-                before.requests == pod.requests
-                and before.priority == pod.priority
-                and self.names[before.row] == pod.node
-            ):
-                return
-            self.delete_pod(pod.uid)
+        if before is not None and (
+            before.requests == pod.requests and before.priority == pod.priority and self.names[before.row] == pod.node
+        ):
+            return
+        row = self._row(pod.node)
+        self._pods_on[row] += 1  # the row keeps its name while its only pod is counted anew
+        self.delete_pod(pod.uid)
         requests = self._equal_requests.setdefault(pod.requests, pod.requests)
         if len(self._equal_requests) > _REMEMBERED_REQUESTS:
             self._equal_requests.clear()
-        placed = PlacedPod(self._row(pod.node), sys.intern(pod.namespace), pod.name, pod.priority, requests)
+        placed = PlacedPod(row, sys.intern(pod.namespace), pod.name, pod.priority, requests)
         self._pods[pod.uid] = placed
         self._count(placed, 1)
+        self._pods_on[row] -= 1
         self.newcomers.put(pod.uid, pod.pod_type, np.array([placed.row]), pod.placed_s)
 
     def delete_pod(self, uid: str) -> None:

@@ -12,6 +12,7 @@ import grpc
 import httpx
 from aetcd import rpc
 
+from tests.manifests.etcd_members import initial_cluster
 from tests.manifests.written import pod_spec, written
 from tools.cluster.ports import free_ports
 from tools.cluster.process import Guard, Process
@@ -36,7 +37,7 @@ class Members:
     def __init__(self, program: Path, secrets: Path, folder: Path) -> None:
         [spec] = [pod_spec(each.object) for each in written() if each.object["kind"] == "StatefulSet"]
         assert spec is not None
-        self._arguments: list[str] = spec["containers"][0]["args"]
+        self._arguments: list[str] = [*spec["containers"][0]["args"], initial_cluster()]
         self._program = program
         self._secrets = secrets
         self._folder = folder

@@ -23,6 +23,14 @@ ADDRESSES = ("10.9.0.1", "10.9.0.2", "10.9.0.3")
 READY_WITHIN_S = 30
 
 
+def initial_cluster() -> str:
+    """The component's variable, as the argument that it stands for."""
+    three = yaml.safe_load((MANIFESTS / "components/three-etcd-members/members.yaml").read_text())
+    [variable] = three["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert variable["name"] == "ETCD_INITIAL_CLUSTER"
+    return f"--initial-cluster={variable['value']}"
+
+
 def why_not() -> str:
     """Why they cannot be had here; empty where they can."""
     missing = [program for program in ("unshare", "ip", "curl") if shutil.which(program) is None]
@@ -34,8 +42,6 @@ def ask_members(etcd: Path, secrets: Path, folder: Path, questions: Mapping[str,
     [spec] = [pod_spec(each.object) for each in written() if each.object["kind"] == "StatefulSet"]
     assert spec is not None
     [container] = spec["containers"]
-    three = yaml.safe_load((MANIFESTS / "components/three-etcd-members/members.yaml").read_text())
-    [members] = three["spec"]["template"]["spec"]["containers"][0]["env"]
     hosts = [f"{ADDRESSES[0]} kubesteer-etcd.kubesteer.svc", "127.0.0.1 localhost"]
     lines = ["set -u", "ip link set lo up"]
     starts = []
@@ -50,8 +56,7 @@ def ask_members(etcd: Path, secrets: Path, folder: Path, questions: Mapping[str,
             "/etc/etcd/": f"{secrets}/kubesteer-etcd-",
         }
         arguments = [_replaced(argument, own) for argument in container["args"]]
-        command = ["env", f"{members['name']}={members['value']}", str(etcd), *arguments]
-        starts.append(f"{shlex.join(command)} > {folder}/{name}.log 2>&1 &")
+        starts.append(f"{shlex.join([str(etcd), *arguments, initial_cluster()])} > {folder}/{name}.log 2>&1 &")
     (folder / "hosts").write_text("\n".join(hosts) + "\n")
     lines += [f"mount --bind {folder}/hosts /etc/hosts", *starts]
     for address in ADDRESSES:

@@ -233,6 +233,16 @@ def test_the_table_tells_each_row_whose_node_is_gone_before_another_name_gets_it
     assert table.rows == {}
 
 
+def test_a_pod_that_is_counted_anew_keeps_the_row_of_its_node_that_is_gone():
+    """What is promised to others on that name stays theirs."""
+    table, told = table_of([node_summary("a")]), []
+    table.put_pod(pod_summary("p", node="a"))
+    table.delete_node("a")
+    table.on_gone(told.append)
+    table.put_pod(replace(pod_summary("p", node="a"), priority=5))
+    assert (told, list(table.rows)) == ([], ["a"])
+
+
 def test_a_row_is_reused_by_the_next_node_and_nothing_of_the_first_is_left():
     table = NodeTable(2)
     measured = MeasuredTraffic((5.0, 5.0), 7.0)
