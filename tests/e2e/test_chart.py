@@ -103,7 +103,7 @@ def test_every_kustomization_has_its_values() -> None:
     folders = {each.folder for each in VARIANTS.values()}
     components = {name for each in VARIANTS.values() for name in each.components}
     assert folders == set(KUSTOMIZATIONS)
-    assert components | {"second-scheduler", "cert-manager", "self-signed"} == {
+    assert components | {"second-scheduler", "cert-manager", "self-signed", "three-etcd-members"} == {
         folder.name for folder in (MANIFESTS / "components").iterdir()
     }
 
@@ -235,6 +235,7 @@ EFFECTS = [
         "/data/settings.yaml/log/level",
         "debug",
     ),
+    ("etcd.members", 3, ETCD, "/spec/replicas", 3),
     ("etcd.image", "e.example.com/etcd:v3.7.9", ETCD, f"{CONTAINER}/image", "e.example.com/etcd:v3.7.9"),
     ("etcd.storageClass", "fast", ETCD, f"{CLAIM}/storageClassName", "fast"),
     ("etcd.storage", "9Gi", ETCD, f"{CLAIM}/resources/requests/storage", "9Gi"),
