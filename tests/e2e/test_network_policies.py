@@ -76,6 +76,7 @@ def of(rooms: Sequence[str], *tables: set[str]) -> set[str]:
 
 LET_THROUGH = {
     "overlays/self-signed": of(ROOMS, NAMES, API_SERVER, ETCD, SCHEDULER),
+    "overlays/three-etcd-members": of(ROOMS, NAMES, API_SERVER, ETCD, SCHEDULER),
     "overlays/second-scheduler": of(ROOMS, NAMES, API_SERVER, ETCD, SCHEDULER),
     "overlays/cert-manager": of(ROOMS, NAMES, API_SERVER, ETCD, SCHEDULER),
     "overlays/in-place": of(("extender", "keeper", "etcd", "etcd-maintenance"), NAMES, API_SERVER, ETCD, IN_PLACE),
