@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -55,7 +54,6 @@ def measure(loads: Sequence[str], seeds: int, progress: Callable[[str], None]) -
 
 
 def _run(load: str, contender: str, seed: int) -> Run:
-    gc.disable()  # a process does a few simulations of a few seconds each, and ends
     scene = scenes.draw(load, seed)
     trace = simulate(contenders()[contender], scene, seed)
     return Run(load, contender, seed, figures(scene, trace), course(scene, trace))
