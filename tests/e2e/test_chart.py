@@ -458,6 +458,12 @@ def test_values_that_cannot_be_are_refused(helm: Helm, values: Mapping[str, Any]
     assert want in helm.refusal(values)
 
 
+def test_a_version_of_the_cluster_without_a_patch_is_told(helm: Helm) -> None:
+    """There is no such image of kube-scheduler."""
+    told = helm("template", "kubesteer", str(CHART), "--kube-version", "1.37", fails=True)
+    assert "v1.37 names no patch: say --kube-version 1.37.0" in told
+
+
 def test_helm_lint_finds_nothing(helm: Helm) -> None:
     for variant in VARIANTS.values():
         told = helm.lint(variant.values)
